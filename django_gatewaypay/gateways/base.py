@@ -1,0 +1,148 @@
+"""What a gateway adapter is.
+
+An adapter is plain Python: it takes and returns the frozen dataclasses of `types`, and never
+touches Django, a row, a lock or a clock of ours. Several threads share one instance.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ..exceptions import GatewayUnavailable, MalformedCallback, UnsupportedOperation
+from ..types import CallbackRequest, PaymentRef, PaymentRequest, PaymentSession, PaymentUpdate, RefundRequest
+from .http import GatewayClient, is_loopback
+
+__all__ = ["Gateway"]
+
+
+class Gateway(ABC):
+    """One account at one gateway.
+
+    Args:
+        alias: the account's key in `GATEWAYS`.
+        api_base: where the gateway's API is; https, or http on loopback.
+        timeout: seconds to connect and to wait for bytes.
+        payment_hosts: hosts that the shopper may be sent to, besides those of the adapter.
+    """
+
+    name: ClassVar[str]
+    """The vendor's own capitalisation."""
+    default_api_base: ClassVar[str] = ""
+    default_payment_hosts: ClassVar[Sequence[str]] = ()
+
+    # --- What the gateway can do. A flag that is True needs its method below.
+    signs_callbacks: ClassVar[bool] = True
+    """False: every callback is a hint, and the core asks the gateway."""
+    supports_fetch: ClassVar[bool] = False
+    supports_cancel: ClassVar[bool] = False
+    supports_capture: ClassVar[bool] = False
+    supports_refund: ClassVar[bool] = False
+    supports_partial_refund: ClassVar[bool] = False
+    currencies: ClassVar[frozenset[str] | None] = None
+    """ISO codes that can be paid; None: whatever the account allows."""
+    key_ttl: ClassVar[timedelta] = timedelta(hours=24)
+    """How long the gateway remembers an idempotency key."""
+    callback_content_types: ClassVar[Sequence[str]] = ("application/json",)
+
+    test_mode = False
+    """Whether this account moves play money."""
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        api_base: str = "",
+        timeout: tuple[float, float] = (2, 10),
+        payment_hosts: Sequence[str] = (),
+    ) -> None:
+        self.alias = alias
+        base = api_base or self.default_api_base
+        self.client = GatewayClient(self.name, base, timeout=timeout)
+        self.payment_hosts = {urlsplit(base).hostname, *self.default_payment_hosts, *payment_hosts}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.alias!r}>"
+
+    # --- Write these three.
+
+    @abstractmethod
+    def create_session(self, request: PaymentRequest) -> PaymentSession:
+        """Open a payment session; the same idempotency key returns the same session.
+
+        Raises:
+            GatewayDeclined: a definite no.
+            GatewayRejected: we asked wrongly.
+            GatewayUnavailable: the outcome is unknown.
+        """
+
+    @abstractmethod
+    def verify_callback(self, request: CallbackRequest) -> None:
+        """Prove that the gateway sent these bytes, recently.
+
+        Raises:
+            InvalidSignature: it did not, or not recently.
+        """
+
+    @abstractmethod
+    def parse_callback(self, request: CallbackRequest) -> list[PaymentUpdate]:
+        """Read a verified callback. An unknown word is data: state None, with the raw kept.
+
+        Raises:
+            MalformedCallback: the body cannot be read at all.
+        """
+
+    # --- Write these where the gateway offers them, with their flag.
+
+    def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
+        """Ask the gateway what is true now."""
+        raise UnsupportedOperation(f"{self.name} cannot be asked for a payment.")
+
+    def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        """Close an unpaid session or release an authorization; answers what is true afterwards."""
+        raise UnsupportedOperation(f"{self.name} cannot cancel a payment.")
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        """Take `payment.amount` of an authorization."""
+        raise UnsupportedOperation(f"{self.name} cannot capture a payment.")
+
+    def refund(self, request: RefundRequest) -> PaymentUpdate:
+        """Give money back."""
+        raise UnsupportedOperation(f"{self.name} cannot refund a payment.")
+
+    def callback_response(self) -> tuple[str, str]:
+        """The body and content type that the gateway wants to read for a callback that was kept."""
+        return "", "text/plain"
+
+    # --- Leave these alone.
+
+    def check_payment_url(self, url: str) -> str:
+        """Return `url` when a shopper may be sent there.
+
+        Raises:
+            GatewayUnavailable: not https, or not a host of this gateway.
+        """
+        parts = urlsplit(url)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+        if not secure or parts.hostname not in self.payment_hosts or parts.username is not None:
+            raise GatewayUnavailable(
+                "The gateway answered a payment address that is not its own.", gateway=self.name, code="payment_url"
+            )
+        return url
+
+    @staticmethod
+    def read_json(body: bytes) -> Mapping[str, Any]:
+        """The JSON object in a body.
+
+        Raises:
+            MalformedCallback: it is not one.
+        """
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise MalformedCallback("The callback is not JSON.") from error
+        if not isinstance(data, dict):
+            raise MalformedCallback("The callback is not a JSON object.")
+        return data

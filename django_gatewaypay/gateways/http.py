@@ -1,0 +1,211 @@
+"""The only code that talks to a gateway: pooled, verified, bounded in time, size and tries."""
+
+import ipaddress
+import json as jsonlib
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
+
+__all__ = ["GatewayClient", "GatewayResponse", "check_base", "is_loopback"]
+
+logger = logging.getLogger("gatewaypay.http")
+
+MAX_RESPONSE_BYTES = 1024 * 1024
+MAX_RETRY_AFTER = 300
+# Busy, or broken on their side: the outcome is unknown, and the same key may be tried again.
+NO_ANSWER = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
+
+
+@dataclass(frozen=True)
+class GatewayResponse:
+    """A gateway's definite answer."""
+
+    status: int
+    data: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def check_base(url: str) -> str:
+    """Return `url` when it is https, or http to loopback, without credentials in it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username is not None:
+        raise ValueError(f"{url!r} is not an address of a gateway.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError(f"{url!r} must be https; http is for loopback addresses only.")
+    return url
+
+
+class GatewayClient:
+    """One pooled session to one gateway. It follows no redirect and reads no proxy or netrc.
+
+    Args:
+        gateway: the vendor's name, for errors and logs.
+        base: the API's address; every path is joined to it.
+        timeout: seconds to connect, and between bytes.
+        deadline: seconds for a call with all of its retries.
+        tries: how often a call is made at most.
+    """
+
+    def __init__(
+        self, gateway: str, base: str, *, timeout: tuple[float, float] = (2, 10), deadline: float = 12, tries: int = 3
+    ) -> None:
+        self.gateway = gateway
+        self.base = check_base(base).rstrip("/")
+        self.timeout = timeout
+        self.deadline = deadline
+        self.tries = tries
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.mount(self.base, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=0))
+
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> GatewayResponse:
+        """Read. See `request`."""
+        return self.request("GET", path, headers=headers)
+
+    def post(
+        self, path: str, *, json: Mapping[str, Any], idempotency_key: str, headers: Mapping[str, str] | None = None
+    ) -> GatewayResponse:
+        """Write, under a key that makes a retry harmless. See `request`."""
+        return self.request("POST", path, json=json, headers={"Idempotency-Key": idempotency_key, **(headers or {})})
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> GatewayResponse:
+        """Call the gateway until it answers, the tries are spent or the time is up.
+
+        Only for calls that may be repeated: reads, and writes under an idempotency key.
+
+        Raises:
+            GatewayDeclined: 402.
+            GatewayRejected: any other definite 4xx.
+            GatewayUnavailable: no usable answer.
+        """
+        end = time.monotonic() + self.deadline
+        call = Call(self, method, f"{self.base}/{path.lstrip('/')}", end)
+        for attempt in range(1, self.tries + 1):
+            try:
+                return call.make(json, headers)
+            except GatewayUnavailable as error:
+                wait = backoff(attempt, error.retry_after)
+                if attempt == self.tries or time.monotonic() + wait >= end:
+                    raise
+                logger.info("retry gateway=%s try=%s wait=%.2f code=%s", self.gateway, attempt, wait, error.code)
+                time.sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP exchange with a total deadline."""
+
+    client: GatewayClient
+    method: str
+    url: str
+    end: float
+
+    def make(self, json: Mapping[str, Any] | None, headers: Mapping[str, str] | None) -> GatewayResponse:
+        connect, read = self.client.timeout
+        left = max(self.end - time.monotonic(), 0.1)
+        try:
+            with self.client.session.request(
+                self.method,
+                self.url,
+                json=json,
+                headers=headers,
+                timeout=(min(connect, left), min(read, left)),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return self._judge(response, self._read(response))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise self._error(GatewayUnavailable, type(error).__name__) from error
+
+    def _read(self, response: requests.Response) -> bytes:
+        body = b""
+        while chunk := response.raw.read1(65536, decode_content=True):
+            body += chunk
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise self._error(GatewayUnavailable, "response_too_large")
+            if time.monotonic() > self.end:
+                raise self._error(GatewayUnavailable, "deadline")
+        return body
+
+    def _judge(self, response: requests.Response, body: bytes) -> GatewayResponse:
+        status = response.status_code
+        if status in NO_ANSWER:
+            raise self._error(
+                GatewayUnavailable, f"http_{status}", retry_after=read_retry_after(response.headers.get("Retry-After"))
+            )
+        data = read_object(body)
+        if 400 <= status < 500:
+            kind: Callable[..., GatewayError] = GatewayDeclined if status == 402 else GatewayRejected
+            raise self._error(kind, read_code(data) or f"http_{status}")
+        if data is None or not 200 <= status < 300:
+            raise self._error(GatewayUnavailable, f"http_{status}_unreadable")
+        return GatewayResponse(status, data, response.headers)
+
+    def _error(self, kind: Callable[..., GatewayError], code: str, **details: Any) -> GatewayError:
+        return kind(gateway=self.client.gateway, code=code, **details)
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in a response; {} for an empty one; None when it is something else."""
+    if not body.strip():
+        return {}
+    try:
+        data = jsonlib.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def read_code(data: dict[str, Any] | None) -> str:
+    """A gateway's own error code, short and printable, or nothing."""
+    code = (data or {}).get("code") or (data or {}).get("error")
+    return code[:64] if isinstance(code, str) and code.isprintable() else ""
+
+
+def read_retry_after(value: str | None) -> int | None:
+    """The seconds in a Retry-After header, number or date, capped at five minutes."""
+    if not value:
+        return None
+    try:
+        seconds = int(value) if value.isdigit() else int(parsedate_to_datetime(value).timestamp() - time.time()) + 1
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0), MAX_RETRY_AFTER)
+
+
+def backoff(attempt: int, retry_after: int | None = None) -> float:
+    """Seconds before the next try: doubling from 0.25, with 50 to 100 % jitter, or what was asked for."""
+    jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads load, guards nothing
+    return max(float(retry_after or 0), min(0.25 * 2**attempt, 5.0) * jitter)

@@ -1,0 +1,182 @@
+"""Take a gateway's message in, then work on it: verify, store, commit, answer, process."""
+
+import hashlib
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+from moneyed import Money
+
+from ..conf import settings
+from ..exceptions import GatewayError, UnknownGateway
+from ..lifecycle import apply_update
+from ..models import Callback, Transaction
+from ..registry import gateways
+from ..schedule import CLAIM_LEASE, backoff_delay
+from ..types import CallbackRequest, PaymentUpdate, Source, State
+from .access import parse_id
+from .refreshing import ask_gateway, follow_up
+
+__all__ = ["match_waiting_callbacks", "process_callback", "receive_callback"]
+
+logger = logging.getLogger("gatewaypay.callback")
+
+MATCH_FOR = timedelta(hours=72)
+ALERT_UNMATCHED_AFTER = timedelta(minutes=5)
+MONEY_FIELDS = ("captured", "authorized", "refunded")
+TEXT_FIELDS = ("transaction_id", "gateway_reference", "event_id", "payment_reference", "decline_code")
+
+
+def receive_callback(alias: str, request: CallbackRequest) -> list[uuid.UUID]:
+    """Verify a callback and keep it; the ids of what is new. Committed when this returns.
+
+    Raises:
+        UnknownGateway: no such alias.
+        InvalidSignature: nothing was written.
+        MalformedCallback: signed, but unreadable; nothing was written.
+    """
+    if alias not in settings.GATEWAYS:
+        raise UnknownGateway
+    gateway = gateways[alias]
+    gateway.verify_callback(request)
+    digest = hashlib.sha256(request.body).hexdigest()
+    updates = gateway.parse_callback(request)
+    stored = [_store(alias, update, digest, number) for number, update in enumerate(updates)]
+    return [pk for pk in stored if pk is not None]
+
+
+def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> uuid.UUID | None:
+    """One inbox row; None when this message is known already."""
+    now = timezone.now()
+    row = Callback(
+        gateway=alias,
+        event_id=update.event_id or f"sha256:{digest}:{number}",
+        transaction_ref=update.transaction_id,
+        gateway_reference=update.gateway_reference,
+        update=dump_update(update),
+        body_sha256=digest,
+        received_at=now,
+        # Ours to process until then; after that, the sweep's.
+        next_attempt_at=now + CLAIM_LEASE,
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        logger.info("duplicate gateway=%s event=%r", alias, row.event_id)
+        return None
+    logger.info("stored gateway=%s event=%r callback=%s", alias, row.event_id, row.pk)
+    return row.pk
+
+
+def process_callback(callback_id: uuid.UUID) -> Callback.State:
+    """Work on one inbox row; harmless when it was worked on already. What became of it.
+
+    Raises:
+        Callback.DoesNotExist: there is no such row.
+    """
+    row = Callback.objects.get(pk=callback_id)
+    if row.state in {Callback.State.PROCESSED, Callback.State.DEAD}:
+        return Callback.State(row.state)
+    try:
+        return _process(row)
+    # Whatever it was, the row says so to staff, and the sweep tries again.
+    except Exception as error:
+        expected = isinstance(error, GatewayError)
+        logger.log(
+            logging.WARNING if expected else logging.ERROR,
+            "failed callback=%s event=%r", row.pk, row.event_id, exc_info=not expected,
+        )  # fmt: skip
+        return _put_off(row, Callback.State.RECEIVED, f"{type(error).__name__}: {error}")
+
+
+def _process(row: Callback) -> Callback.State:
+    found = _find_transaction(row)
+    if found is None:
+        state = _put_off(row, Callback.State.UNMATCHED, "No transaction of this gateway matches yet.")
+        # The session may have landed, and looked for waiting callbacks, just before we began to wait.
+        found = _find_transaction(row)
+        if found is None:
+            return state
+    update = load_update(row.update)
+    flags: tuple[str, ...] = ()
+    if update.thin or not gateways[row.gateway].signs_callbacks:
+        update = ask_gateway(found) or PaymentUpdate()
+        flags = ("unknown_state",) if update.thin else ()
+    outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
+    follow_up(outcome)
+    logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
+    return Callback.State.PROCESSED
+
+
+def _find_transaction(row: Callback) -> Transaction | None:
+    """The transaction that a callback is about: of its own gateway account, and no other."""
+    ours = Transaction.objects.filter(gateway=row.gateway)
+    pk = parse_id(row.transaction_ref)
+    found = ours.filter(pk=pk).first() if pk else None
+    if found is None and row.gateway_reference and not row.transaction_ref:
+        found = ours.filter(gateway_reference=row.gateway_reference).first()
+    # Until the gateway has told us which session is ours, a message could be about any.
+    if found and found.state == State.CREATED:
+        return None
+    return found
+
+
+def match_waiting_callbacks(found: Transaction) -> int:
+    """Process what arrived before its transaction could be matched; how many."""
+    names_it = Q(transaction_ref__in=[str(found.pk), found.pk.hex])
+    if found.gateway_reference:
+        names_it |= Q(gateway_reference=found.gateway_reference)
+    waiting = Callback.objects.filter(names_it, gateway=found.gateway, state=Callback.State.UNMATCHED)
+    pks = list(waiting.order_by("received_at").values_list("pk", flat=True))
+    for pk in pks:
+        process_callback(pk)
+    return len(pks)
+
+
+def _put_off(row: Callback, state: Callback.State, reason: str) -> Callback.State:
+    """Try again later, or give up where staff can see it."""
+    now = timezone.now()
+    attempts = row.attempts + 1
+    if _given_up(row, state, attempts, now):
+        state = Callback.State.DEAD
+        logger.error("dead callback=%s gateway=%s event=%r", row.pk, row.gateway, row.event_id)
+    elif state is Callback.State.UNMATCHED and now - row.received_at > ALERT_UNMATCHED_AFTER:
+        logger.warning("unmatched callback=%s gateway=%s event=%r", row.pk, row.gateway, row.event_id)
+    due = now + backoff_delay(row.attempts, first=10, ceiling=timedelta(hours=1))
+    # Not over the head of somebody who has processed it meanwhile.
+    Callback.objects.filter(pk=row.pk).exclude(state=Callback.State.PROCESSED).update(
+        state=state,
+        attempts=attempts,
+        next_attempt_at=None if state is Callback.State.DEAD else due,
+        last_error=reason[:255],
+    )
+    return state
+
+
+def _given_up(row: Callback, state: Callback.State, attempts: int, now: datetime) -> bool:
+    if state is Callback.State.UNMATCHED:
+        return now - row.received_at > MATCH_FOR
+    return attempts >= settings.MAX_ATTEMPTS
+
+
+def dump_update(update: PaymentUpdate) -> dict[str, Any]:
+    """An update as JSON, for the inbox."""
+    said: dict[str, Any] = {name: getattr(update, name) for name in TEXT_FIELDS}
+    said["state"] = update.state
+    for name in MONEY_FIELDS:
+        money: Money | None = getattr(update, name)
+        said[name] = [f"{money.amount:f}", money.currency.code] if money is not None else None
+    return {name: value for name, value in said.items() if value} | {"raw": dict(update.raw)}
+
+
+def load_update(said: dict[str, Any]) -> PaymentUpdate:
+    """The update that `dump_update` wrote."""
+    money = {name: Money(*said[name]) for name in MONEY_FIELDS if said.get(name)}
+    text = {name: said.get(name, "") for name in TEXT_FIELDS}
+    state = State(said["state"]) if said.get("state") else None
+    return PaymentUpdate(state=state, raw=said.get("raw", {}), **text, **money)

@@ -1,0 +1,342 @@
+"""Start a payment: a row, then the gateway, then the door."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import IntegrityError, transaction
+from django.http import Http404
+from django.urls import reverse
+from django.utils import timezone
+
+from ..conf import settings
+from ..exceptions import (
+    GatewayDeclined,
+    GatewayError,
+    GatewayRejected,
+    GatewayUnavailable,
+    IdempotencyConflict,
+    OrderNotFound,
+    OrderNotPayable,
+    PaymentInProgress,
+    UnknownGateway,
+)
+from ..gateways.base import Gateway
+from ..lifecycle import apply_update
+from ..models import Transaction, TransactionEvent
+from ..money import to_minor
+from ..orders import Quote, order_handler
+from ..registry import gateways
+from ..schedule import CLAIM_LEASE, backoff_delay
+from ..types import CLOSED_STATES, PaymentRequest, PaymentSession, PaymentUpdate, Source, State
+from . import access
+from .callbacks import match_waiting_callbacks
+from .refreshing import cancel, expire
+
+__all__ = ["Initiated", "initiate", "open_session", "public_url"]
+
+logger = logging.getLogger("gatewaypay.initiate")
+
+MAX_MINOR = 10**15
+
+
+@dataclass(frozen=True)
+class Initiated:
+    """A payment that the shopper can go on with.
+
+    Args:
+        transaction: the row, with the way to the gateway in `next_action`.
+        token: the capability to see it from anywhere; shown to its owner only.
+        replayed: an earlier request had started it.
+    """
+
+    transaction: Transaction
+    token: str
+    replayed: bool
+
+
+def initiate(
+    order_id: str,
+    *,
+    request: Any = None,
+    gateway: str = "",
+    return_url: str = "",
+    idempotency_key: str = "",
+) -> Initiated:
+    """Start the payment of an order, or join the one that is open.
+
+    Call it outside of any database transaction: what it writes must survive whatever the gateway does.
+
+    Args:
+        order_id: the host's order; its price comes from `OrderHandler.quote`.
+        request: the shopper's request; its user becomes the owner. None in scripts.
+        gateway: an alias of `GATEWAYS`; the default one when empty.
+        return_url: where our page leads the shopper afterwards; the caller has checked it.
+        idempotency_key: the caller's key; a retry under it finds the same payment.
+
+    Raises:
+        OrderNotFound, OrderNotPayable: says the host.
+        UnknownGateway: no such alias.
+        IdempotencyConflict: the key was used with another request.
+        PaymentInProgress: it is being opened right now, or cannot be replaced.
+        GatewayDeclined, GatewayRejected: a definite no; the transaction is `failed`.
+        GatewayUnavailable: no answer; the transaction stays `created`, a retry finds it.
+        RuntimeError: called inside a database transaction.
+    """
+    alias = _known_alias(gateway)
+    wish = Wish(str(order_id), alias, return_url, idempotency_key, access.owner_key(request))
+    earlier = wish.find_by_key()
+    if earlier and earlier.user_id is not None:
+        return _resume(earlier)
+    quote = ask_quote(wish.order_id, request)
+    if earlier:
+        return _resume(earlier)
+    minor = _checked_amount(quote, gateways[alias])
+    joined = _join_open(wish, minor, request)
+    if joined:
+        return _resume(joined)
+    try:
+        row = _insert(wish, quote, minor, access.owner_user(request))
+    except IntegrityError:
+        row = wish.find_by_key() or _join_open(wish, minor, request)
+        if row is None:
+            raise PaymentInProgress from None
+        return _resume(row)
+    logger.info("created transaction=%s order=%r gateway=%s", row.pk, row.order_id, alias)
+    return Initiated(open_session(row), access.mint_token(row.pk), replayed=False)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for, and by whom."""
+
+    order_id: str
+    alias: str
+    return_url: str
+    idempotency_key: str
+    owner_key: str
+
+    @property
+    def fingerprint(self) -> str:
+        asked = json.dumps([self.order_id, self.alias, self.return_url])
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+    def find_by_key(self) -> Transaction | None:
+        """The transaction that this key started.
+
+        Raises:
+            IdempotencyConflict: with another request.
+        """
+        if not self.idempotency_key:
+            return None
+        found = Transaction.objects.filter(
+            owner_key=self.owner_key, idempotency_key=self.idempotency_key
+        ).first()
+        if found and found.fingerprint != self.fingerprint:
+            raise IdempotencyConflict
+        return found
+
+
+def _known_alias(gateway: str) -> str:
+    alias = gateway or settings.default_gateway()
+    if alias not in settings.GATEWAYS:
+        raise UnknownGateway(f"There is no gateway {alias!r}.")
+    return alias
+
+
+def ask_quote(order_id: str, request: Any) -> Quote:
+    """The host's price.
+
+    Raises:
+        OrderNotFound: also when the host's own look-up finds nothing, or cannot read the id.
+        OrderNotPayable: says the host.
+    """
+    try:
+        return order_handler().quote(order_id, request=request)
+    except (ObjectDoesNotExist, Http404) as error:
+        raise OrderNotFound from error
+    except (ValueError, TypeError, ValidationError) as error:
+        # `Order.objects.get(pk="x")` raises ValueError; so may a bug of the host, hence the traceback.
+        logger.warning("quote could not read order=%r", order_id, exc_info=True)
+        raise OrderNotFound from error
+
+
+def _checked_amount(quote: Quote, gateway: Gateway) -> int:
+    """The quoted amount in minor units.
+
+    Raises:
+        OrderNotPayable: it is not a payable amount at this gateway.
+    """
+    currency = quote.amount.currency.code
+    if gateway.currencies is not None and currency not in gateway.currencies:
+        raise OrderNotPayable(f"{gateway.name} does not take {currency}.")
+    minor = to_minor(quote.amount)
+    if not 0 < minor <= MAX_MINOR:
+        raise OrderNotPayable("The order has no payable amount.")
+    return minor
+
+
+def _join_open(wish: Wish, minor: int, request: Any) -> Transaction | None:
+    """The open payment of the same order at the same account, if it is still the right one.
+
+    Raises:
+        OrderNotFound: it belongs to another user.
+        PaymentInProgress: it is for another amount, and cannot be closed any more.
+    """
+    row = Transaction.objects.open().filter(gateway=wish.alias, order_id=wish.order_id).first()
+    if row is None:
+        return None
+    if row.user_id is not None and not access.owns(row, request):
+        raise OrderNotFound
+    closable = row.state in {State.CREATED, State.PENDING}
+    overdue = closable and row.expires_at <= timezone.now()
+    if row.amount_minor == minor and not overdue:
+        return row
+    if closable:
+        row = expire(row.pk) if overdue else cancel(row.pk)
+    if row.state in CLOSED_STATES:
+        return None
+    raise PaymentInProgress("This order has a payment that is not decided yet.", transaction_id=str(row.pk))
+
+
+def _insert(wish: Wish, quote: Quote, minor: int, user: Any) -> Transaction:
+    now = timezone.now()
+    row = Transaction(
+        order_id=wish.order_id,
+        gateway=wish.alias,
+        description=quote.description[:255],
+        amount_minor=minor,
+        currency=quote.amount.currency.code,
+        return_url=wish.return_url,
+        user=user,
+        owner_key=wish.owner_key,
+        idempotency_key=wish.idempotency_key,
+        fingerprint=wish.fingerprint,
+        created_at=now,
+        updated_at=now,
+        expires_at=now + settings.EXPIRE_AFTER,
+        next_poll_at=now + CLAIM_LEASE,
+        claimed_until=now + CLAIM_LEASE,
+    )
+    row.token_hash = access.hash_token(access.mint_token(row.pk))
+    # Durable: inside somebody's transaction this commit would not be one.
+    with transaction.atomic(durable=True):
+        row.save(force_insert=True)
+        TransactionEvent.objects.create(
+            transaction=row,
+            kind=TransactionEvent.Kind.MOVED,
+            version=0,
+            to_state=State.CREATED,
+            source=Source.INITIATE,
+            actor=user,
+            created_at=now,
+        )
+    return row
+
+
+def _resume(row: Transaction) -> Initiated:
+    """Answer an earlier payment again, opening its session if nobody has managed to yet."""
+    if row.state == State.CREATED:
+        row = open_session(_claim(row))
+    return Initiated(row, access.mint_known_token(row), replayed=True)
+
+
+def _claim(row: Transaction) -> Transaction:
+    now = timezone.now()
+    free = Transaction.objects.filter(pk=row.pk, state=State.CREATED).unclaimed(now)
+    if not free.update(claimed_until=now + CLAIM_LEASE):
+        row = Transaction.objects.get(pk=row.pk)
+        if row.state == State.CREATED:
+            raise PaymentInProgress(transaction_id=str(row.pk))
+    return row
+
+
+def open_session(row: Transaction) -> Transaction:
+    """Open the gateway's session for a `created` row that the caller has claimed.
+
+    The gateway's idempotency key is our id: however often this runs, there is one session.
+
+    Raises:
+        GatewayDeclined, GatewayRejected: a definite no; the row is `failed`.
+        GatewayUnavailable: the row stays `created`, free for the next try.
+    """
+    if row.state != State.CREATED:
+        return row
+    with _telling_the_transaction(row):
+        try:
+            session = gateways[row.gateway].create_session(payment_request(row))
+        except (GatewayDeclined, GatewayRejected) as error:
+            code = getattr(error, "decline_code", "") or "gateway_rejected"
+            refused = PaymentUpdate(state=State.FAILED, decline_code=code, raw={"code": error.code})
+            apply_update(row.pk, refused, source=Source.INITIATE)
+            raise
+        except BaseException:
+            _release_claim(row)
+            raise
+    return _land(row, session)
+
+
+def _land(row: Transaction, session: PaymentSession) -> Transaction:
+    opened = PaymentUpdate(
+        state=State.PENDING,
+        gateway_reference=session.gateway_reference,
+        payment_reference=session.payment_reference,
+    )
+    outcome = apply_update(row.pk, opened, source=Source.INITIATE, session=session)
+    if match_waiting_callbacks(outcome.transaction):
+        return Transaction.objects.get(pk=row.pk)
+    return outcome.transaction
+
+
+def _release_claim(row: Transaction) -> None:
+    attempts = row.poll_attempts + 1
+    due = timezone.now() + backoff_delay(attempts - 1, first=20)
+    Transaction.objects.filter(pk=row.pk, state=State.CREATED).update(
+        claimed_until=None, poll_attempts=attempts, next_poll_at=due
+    )
+
+
+@contextmanager
+def _telling_the_transaction(row: Transaction) -> Iterator[None]:
+    """Log a gateway's error, and let it say which transaction it was about."""
+    try:
+        yield
+    except GatewayError as error:
+        error.transaction_id = str(row.pk)
+        level = logging.WARNING if isinstance(error, GatewayUnavailable) else logging.INFO
+        logger.log(
+            level, "no session transaction=%s error=%s code=%r request=%r",
+            row.pk, type(error).__name__, error.code, error.request_id,
+        )  # fmt: skip
+        raise
+
+
+def payment_request(row: Transaction) -> PaymentRequest:
+    """What the gateway is asked for; the same at every retry."""
+    return PaymentRequest(
+        transaction_id=str(row.pk),
+        order_id=row.order_id,
+        amount=row.amount,
+        callback_url=public_url("callback", row.gateway),
+        return_url=public_url("return", row.pk),
+        expires_at=as_utc(row.expires_at),
+        idempotency_key=f"gatewaypay-{row.pk}",
+        description=row.description or row.order_id,
+    )
+
+
+def public_url(name: str, *args: Any) -> str:
+    """One of our URLs under the host's public origin."""
+    return settings.BASE_URL.rstrip("/") + reverse(f"gatewaypay:{name}", args=args)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """An aware UTC time, whether the host has USE_TZ or not; whole seconds."""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return aware.astimezone(UTC).replace(microsecond=0)

@@ -1,0 +1,171 @@
+"""Ask the gateway, and act on what it says: refresh, cancel, expire."""
+
+import logging
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from .. import schedule
+from ..exceptions import GatewayError, GatewayUnavailable, InvalidTransition, UnknownGateway
+from ..gateways.base import Gateway
+from ..lifecycle import Outcome, apply_update
+from ..models import Transaction
+from ..registry import gateways
+from ..types import PaymentRef, PaymentUpdate, Source, State
+
+__all__ = ["ask_gateway", "cancel", "expire", "follow_up", "payment_ref", "refresh", "refresh_for_shopper"]
+
+logger = logging.getLogger("gatewaypay.refresh")
+
+#: A page that is reloaded again and again does not ask the gateway each time.
+SHOPPER_REFRESH_EVERY = timedelta(seconds=3)
+CANCELABLE = frozenset({State.CREATED, State.PENDING, State.AUTHORIZED})
+
+
+def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: Any = None) -> Transaction:
+    """Ask the gateway what is true, and let it be so. The row as it is then.
+
+    Raises:
+        Transaction.DoesNotExist: there is no such transaction.
+        GatewayUnavailable, GatewayRejected: the gateway did not tell.
+    """
+    row = Transaction.objects.get(pk=transaction_id)
+    update = ask_gateway(row)
+    if update is None:
+        return row
+    flags = ("unknown_state",) if update.thin else ()
+    outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags)
+    follow_up(outcome)
+    return outcome.transaction
+
+
+def refresh_for_shopper(row: Transaction) -> Transaction:
+    """Refresh for a shopper who has come back, at most once every few seconds; then keep asking soon.
+
+    A gateway that does not answer is no error here: the page says that it is still confirming.
+    """
+    now = timezone.now()
+    stale = Q(refreshed_at=None) | Q(refreshed_at__lt=now - SHOPPER_REFRESH_EVERY)
+    asking = State(row.state).status == "pending" and row.gateway_reference
+    if not asking or not Transaction.objects.filter(stale, pk=row.pk).update(refreshed_at=now):
+        return row
+    try:
+        row = refresh(row.pk, source=Source.RETURN)
+    except GatewayError as error:
+        logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)
+    _await_answer(row)
+    return row
+
+
+def _await_answer(row: Transaction) -> None:
+    """Somebody waits: ask after 2, 5, 10 … seconds from now on."""
+    now = timezone.now()
+    due = schedule.next_poll_at(State(row.state), now, attempts=0, expires_at=row.expires_at, waiting=True)
+    Transaction.objects.filter(pk=row.pk, version=row.version, state__in=[State.PENDING, State.PROCESSING]).update(
+        waiting_since=now, poll_attempts=0, next_poll_at=due
+    )
+
+
+def ask_gateway(row: Transaction) -> PaymentUpdate | None:
+    """What the gateway says about a row; None when it cannot be asked.
+
+    Raises:
+        GatewayUnavailable, GatewayRejected: it did not tell.
+    """
+    gateway = gateway_of(row)
+    if not gateway.supports_fetch or not row.gateway_reference:
+        return None
+    return gateway.fetch_payment(payment_ref(row))
+
+
+def gateway_of(row: Transaction) -> Gateway:
+    """The adapter of a row's account.
+
+    Raises:
+        GatewayUnavailable: the host has taken the account out of its settings.
+    """
+    try:
+        return gateways[row.gateway]
+    except UnknownGateway as error:
+        raise GatewayUnavailable(f"{row.gateway!r} is not in GATEWAYS any more.", code="unknown_alias") from error
+
+
+def payment_ref(row: Transaction) -> PaymentRef:
+    """A row, as an adapter needs it."""
+    return PaymentRef(
+        transaction_id=str(row.pk),
+        gateway_reference=row.gateway_reference,
+        payment_reference=row.payment_reference,
+        amount=row.amount,
+    )
+
+
+def follow_up(outcome: Outcome) -> None:
+    """What a decision asks of the gateway: let go of funds that were reserved for nothing."""
+    if outcome.decision.release_authorization:
+        try:
+            _close_at_gateway(outcome.transaction, "release")
+        except GatewayError as error:
+            logger.warning("not released transaction=%s code=%r", outcome.transaction.pk, error.code)
+
+
+def cancel(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
+    """Close a payment at the gateway, then here. The row as it is then: it may turn out to be paid.
+
+    Raises:
+        Transaction.DoesNotExist: there is no such transaction.
+        InvalidTransition: the bank is deciding, or it is over.
+        GatewayUnavailable: the gateway gave no answer; nothing changed.
+    """
+    row = Transaction.objects.get(pk=transaction_id)
+    if row.state not in CANCELABLE:
+        raise InvalidTransition(f"A payment that is {row.state} cannot be canceled.")
+    row = _close(row, State.CANCELED, Source.CANCEL, actor)
+    logger.info("canceled transaction=%s state=%s", row.pk, row.state)
+    return row
+
+
+def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
+    """Ask the gateway once more, close the session there, then expire the payment here.
+
+    A gateway that gives no answer does not keep a payment pending: money that turns up later still wins.
+
+    Raises:
+        Transaction.DoesNotExist: there is no such transaction.
+    """
+    row = Transaction.objects.get(pk=transaction_id)
+    try:
+        if row.gateway_reference:
+            row = refresh(row.pk, source=Source.EXPIRY, actor=actor)
+        return _close(row, State.EXPIRED, Source.EXPIRY, actor)
+    except GatewayError as error:
+        logger.warning("expired unasked transaction=%s error=%s", row.pk, type(error).__name__)
+    return _conclude(row, State.EXPIRED, Source.EXPIRY, actor, note="the gateway gave no answer")
+
+
+def _close(row: Transaction, state: State, source: Source, actor: Any) -> Transaction:
+    if row.state not in CANCELABLE:
+        return row
+    told = _close_at_gateway(row, str(state))
+    if told is not None:
+        outcome = apply_update(row.pk, told, source=source, actor=actor)
+        if outcome.transaction.state not in {State.CREATED, State.PENDING}:
+            return outcome.transaction
+    return _conclude(row, state, source, actor)
+
+
+def _close_at_gateway(row: Transaction, purpose: str) -> PaymentUpdate | None:
+    """Close the session at the gateway, where it can be; what is true afterwards."""
+    gateway = gateway_of(row)
+    if not gateway.supports_cancel or not row.gateway_reference:
+        return None
+    return gateway.cancel_payment(payment_ref(row), idempotency_key=f"gatewaypay-{row.pk}-{purpose}")
+
+
+def _conclude(row: Transaction, state: State, source: Source, actor: Any, note: str = "") -> Transaction:
+    """Our own word, where the gateway has none."""
+    closed = PaymentUpdate(state=state)
+    return apply_update(row.pk, closed, source=source, local=True, actor=actor, note=note).transaction

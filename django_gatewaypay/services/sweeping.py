@@ -1,0 +1,139 @@
+"""What the clock does: ask about pending payments, expire old ones, re-drive what was left undone.
+
+Every piece of work is claimed by a lease in the database, so that two clocks and ten workers do it once.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from .. import dispatch, schedule
+from ..exceptions import GatewayError
+from ..lifecycle import apply_update
+from ..models import Callback, Fulfilment, Transaction
+from ..types import PaymentUpdate, Source, State
+from .callbacks import process_callback
+from .initiation import open_session
+from .refreshing import expire, refresh
+
+__all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "sweep", "tick"]
+
+logger = logging.getLogger("gatewaypay.poll")
+
+BATCH = 200
+Key = TypeVar("Key", uuid.UUID, int)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How much one tick did."""
+
+    polled: int
+    expired: int
+    callbacks: int
+    fulfilments: int
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={count}" for name, count in asdict(self).items())
+
+
+def tick(limit: int = BATCH) -> Done:
+    """Everything that is due now, once."""
+    expired = expire_overdue(limit)
+    polled = poll_due(limit)
+    callbacks, fulfilments = sweep(limit)
+    return Done(polled, expired, callbacks, fulfilments)
+
+
+def poll_due(limit: int = BATCH) -> int:
+    """Ask the gateways about every transaction whose time has come; how many."""
+    return _each(_poll, _claim_transactions(Transaction.objects.due(timezone.now()), limit))
+
+
+def poll_one(transaction_id: uuid.UUID) -> float | None:
+    """Ask about one transaction if it is due; seconds until it is due again, None when it never is."""
+    due = Transaction.objects.due(timezone.now()).filter(pk=transaction_id)
+    _each(_poll, _claim_transactions(due, 1))
+    again = Transaction.objects.filter(pk=transaction_id).values_list("next_poll_at", flat=True).first()
+    return max((again - timezone.now()).total_seconds(), 0.5) if again else None
+
+
+def expire_overdue(limit: int = BATCH) -> int:
+    """Close what is past its time, after asking the gateway once more; how many."""
+    return _each(expire, _claim_transactions(Transaction.objects.overdue(timezone.now()), limit))
+
+
+def sweep(limit: int = BATCH) -> tuple[int, int]:
+    """Re-drive callbacks that were not processed and fulfilments that were not delivered; how many of each."""
+    now = timezone.now()
+    inbox = Callback.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    outbox = Fulfilment.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    callbacks = _each(process_callback, _claim(inbox, limit, next_attempt_at=now + schedule.CLAIM_LEASE))
+    return callbacks, _each(_deliver, list(outbox.values_list("pk", flat=True)[:limit]))
+
+
+def _claim_transactions(due: models.QuerySet[Transaction], limit: int) -> list[uuid.UUID]:
+    return _claim(due, limit, claimed_until=timezone.now() + schedule.CLAIM_LEASE)
+
+
+def _claim(due: models.QuerySet, limit: int, **lease: datetime) -> list[uuid.UUID]:  # type: ignore[type-arg]
+    """Take up to `limit` rows that nobody else has: skipped where locked, leased until processed."""
+    with transaction.atomic():
+        pks = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        if pks:
+            due.model._default_manager.filter(pk__in=pks).update(**lease)
+    return pks
+
+
+def _each(work: Callable[[Key], object], keys: Iterable[Key]) -> int:
+    """Do the work for every key; one that fails does not keep the others waiting."""
+    count = 0
+    for key in keys:
+        count += 1
+        try:
+            work(key)
+        # The row keeps its lease and comes up again; staff read the reason in the log.
+        except Exception:
+            logger.exception("failed %s=%s", work.__name__.strip("_"), key)
+    return count
+
+
+def _poll(transaction_id: uuid.UUID) -> None:
+    row = Transaction.objects.get(pk=transaction_id)
+    try:
+        row = open_session(row) if row.state == State.CREATED else refresh(row.pk)
+    except GatewayError as error:
+        logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)
+        row.refresh_from_db()
+    _put_off(row)
+
+
+def _put_off(row: Transaction) -> None:
+    """Free the row, and ask again later if there is still something to ask."""
+    if row.state == State.CREATED:
+        return  # open_session has put it off already
+    attempts = row.poll_attempts + 1
+    due = schedule.next_poll_at(
+        State(row.state),
+        timezone.now(),
+        attempts=attempts,
+        expires_at=row.expires_at,
+        waiting=row.waiting_since is not None,
+    )
+    Transaction.objects.filter(pk=row.pk, version=row.version).update(
+        poll_attempts=attempts, next_poll_at=due, claimed_until=None
+    )
+
+
+def _deliver(fulfilment_id: int) -> None:
+    dispatch.deliver(fulfilment_id)
+    dead = Fulfilment.objects.filter(pk=fulfilment_id, state=Fulfilment.State.DEAD).first()
+    if dead:
+        logger.error("fulfilment given up key=%r", dead.key)
+        apply_update(dead.transaction_id, PaymentUpdate(), source=Source.SYSTEM, flags=("hook_dead",))

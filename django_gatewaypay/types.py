@@ -1,0 +1,190 @@
+"""The words that the core and the adapters share: frozen, typed, free of Django."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from moneyed import Money
+
+__all__ = [
+    "CLOSED_STATES",
+    "FINAL_STATES",
+    "OPEN_STATES",
+    "CallbackRequest",
+    "NextAction",
+    "PaymentRef",
+    "PaymentRequest",
+    "PaymentSession",
+    "PaymentUpdate",
+    "RefundRequest",
+    "Source",
+    "State",
+    "Status",
+]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class State(StrEnum):
+    """What the machine is in, lowest rank first: a transaction only ever climbs."""
+
+    CREATED = "created"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    HELD = "held"
+    SUCCESS = "success"
+
+    @property
+    def rank(self) -> int:
+        return RANKS[self]
+
+    @property
+    def status(self) -> "Status":
+        if self is State.SUCCESS:
+            return Status.SUCCESS
+        return Status.FAILURE if self in CLOSED_STATES else Status.PENDING
+
+
+class Status(StrEnum):
+    """What the shopper is told."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+RANKS: Mapping[State, int] = {state: rank for rank, state in enumerate(State)}
+OPEN_STATES = frozenset({State.CREATED, State.PENDING, State.PROCESSING, State.AUTHORIZED})
+CLOSED_STATES = frozenset({State.EXPIRED, State.CANCELED, State.FAILED})
+FINAL_STATES = CLOSED_STATES | {State.SUCCESS}
+
+
+class Source(StrEnum):
+    """Which trigger brought an update to the door."""
+
+    INITIATE = "initiate"
+    CALLBACK = "callback"
+    POLL = "poll"
+    RETURN = "return"
+    EXPIRY = "expiry"
+    CANCEL = "cancel"
+    STAFF = "staff"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRequest:
+    """What a gateway needs to open a payment session.
+
+    Args:
+        transaction_id: our id, to be echoed by the gateway (its merchant reference).
+        order_id: the host's order.
+        amount: the exact amount to collect.
+        callback_url: where the gateway tells us.
+        return_url: where the gateway sends the shopper afterwards, paid or not.
+        expires_at: aware UTC time after which the session should not be payable.
+        idempotency_key: the same for every retry of this session.
+        description: what the shopper reads at the gateway.
+    """
+
+    transaction_id: str
+    order_id: str
+    amount: Money
+    callback_url: str
+    return_url: str
+    expires_at: datetime
+    idempotency_key: str
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextAction:
+    """How the shopper gets to the gateway: follow `url`, or post `fields` to it."""
+
+    url: str
+    method: str = "GET"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    type: str = "redirect"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"type": self.type, "method": self.method, "url": self.url, "fields": dict(self.fields)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSession:
+    """A payment session that the gateway has opened."""
+
+    gateway_reference: str
+    next_action: NextAction
+    payment_reference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRef:
+    """One of our payments, as an adapter needs it to ask about it."""
+
+    transaction_id: str
+    gateway_reference: str
+    amount: Money
+    payment_reference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentUpdate:
+    """What a gateway says about a payment: absolute facts, never deltas.
+
+    Args:
+        transaction_id: our id, as the gateway echoes it.
+        gateway_reference: the gateway's id of the session.
+        state: None when the gateway gave none, or a word that the adapter does not know.
+        captured: money taken so far, in total.
+        authorized: money reserved so far, in total.
+        refunded: money given back so far, in total.
+        event_id: the gateway's id of this message; the same for a redelivery.
+        payment_reference: the gateway's id of the payment inside the session (refunds need it).
+        decline_code: why not, in the standard words.
+        raw: an allow-list of the gateway's own fields, for staff; never a secret, never personal data.
+    """
+
+    transaction_id: str = ""
+    gateway_reference: str = ""
+    state: State | None = None
+    captured: Money | None = None
+    authorized: Money | None = None
+    refunded: Money | None = None
+    event_id: str = ""
+    payment_reference: str = ""
+    decline_code: str = ""
+    raw: Mapping[str, Any] = NOTHING
+
+    @property
+    def thin(self) -> bool:
+        """It says that something happened, not what: the gateway must be asked."""
+        return self.state is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundRequest:
+    """Give `amount` of a captured payment back."""
+
+    payment: PaymentRef
+    amount: Money
+    idempotency_key: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CallbackRequest:
+    """A callback as it arrived; `body` is the raw bytes that were signed."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
