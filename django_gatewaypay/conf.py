@@ -29,8 +29,8 @@ class GatewayPaySettings:
     LATE_PAYMENT: str = "review"
     #: Other origins ("https://app.example") that may be returned to and may open the live socket.
     RETURN_ORIGINS: list[str] = []
-    #: Where stored callbacks are worked on: "inline", or "celery".
-    PROCESS_CALLBACKS: str = "inline"
+    #: A Celery worker runs: callbacks are worked on there, and waiting shoppers are asked for by countdown.
+    USE_CELERY: bool = False
     #: How often a failing fulfilment or callback is tried before it waits for staff.
     MAX_ATTEMPTS: int = 10
     #: DRF authentication classes that know the host's users.

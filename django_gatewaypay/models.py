@@ -16,7 +16,8 @@ from .types import CLOSED_STATES, OPEN_STATES, Source, State, Status
 
 __all__ = ["Callback", "Fulfilment", "Transaction", "TransactionEvent"]
 
-LATE_STATES = (State.CREATED, State.PENDING)
+OPEN = sorted(str(state) for state in OPEN_STATES)
+EXPIRING = [State.CREATED.value, State.PENDING.value]
 CODE = 64
 REFERENCE = 255
 
@@ -30,7 +31,7 @@ class TransactionQuerySet(models.QuerySet["Transaction"]):
 
     def open(self) -> Self:
         """Still able to collect money in the ordinary way."""
-        return self.filter(state__in=OPEN_STATES)
+        return self.filter(state__in=OPEN)
 
     def due(self, now: datetime) -> Self:
         """Time to ask the gateway, and nobody is doing so."""
@@ -38,7 +39,7 @@ class TransactionQuerySet(models.QuerySet["Transaction"]):
 
     def overdue(self, now: datetime) -> Self:
         """Past their time, and not yet with the bank."""
-        return self.filter(state__in=LATE_STATES, expires_at__lte=now).unclaimed(now).order_by("expires_at")
+        return self.filter(state__in=EXPIRING, expires_at__lte=now).unclaimed(now).order_by("expires_at")
 
     def unclaimed(self, now: datetime) -> Self:
         return self.filter(Q(claimed_until=None) | Q(claimed_until__lt=now))
@@ -57,7 +58,7 @@ class Transaction(models.Model):
     amount_minor = models.BigIntegerField(_("amount in minor units"))
     currency = models.CharField(_("currency"), max_length=3)
 
-    state = models.CharField(_("state"), max_length=16, choices=choices(State), default=State.CREATED)
+    state = models.CharField(_("state"), max_length=16, choices=choices(State), default=State.CREATED.value)
     reason = models.CharField(_("reason"), max_length=CODE, blank=True)
     late = models.BooleanField(_("late"), default=False)
     attention = models.CharField(_("attention"), max_length=200, blank=True)
@@ -101,10 +102,10 @@ class Transaction(models.Model):
         )
         constraints = (
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="gatewaypay_amount_positive"),
-            models.CheckConstraint(condition=Q(state__in=list(State)), name="gatewaypay_state_known"),
+            models.CheckConstraint(condition=Q(state__in=[str(state) for state in State]), name="gatewaypay_state_known"),
             models.UniqueConstraint(
                 fields=("gateway", "order_id"),
-                condition=Q(state__in=sorted(OPEN_STATES)),
+                condition=Q(state__in=OPEN),
                 name="gatewaypay_one_open_per_order",
             ),
             models.UniqueConstraint(
@@ -115,7 +116,7 @@ class Transaction(models.Model):
         )
         indexes = (
             models.Index(fields=("next_poll_at",), condition=Q(next_poll_at__isnull=False), name="gatewaypay_due"),
-            models.Index(fields=("expires_at",), condition=Q(state__in=LATE_STATES), name="gatewaypay_overdue"),
+            models.Index(fields=("expires_at",), condition=Q(state__in=EXPIRING), name="gatewaypay_overdue"),
             models.Index(fields=("created_at",), condition=~Q(attention=""), name="gatewaypay_attention"),
             models.Index(fields=("gateway", "gateway_reference"), name="gatewaypay_reference"),
             models.Index(fields=("state", "created_at"), name="gatewaypay_state"),

@@ -3,7 +3,7 @@
 from .callbacks import process_callback, receive_callback
 from .initiation import Initiated, initiate
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
-from .sweeping import Done, expire_overdue, poll_due, poll_one, sweep, tick
+from .sweeping import Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
     "Done",
@@ -18,6 +18,7 @@ __all__ = [
     "receive_callback",
     "refresh",
     "refresh_for_shopper",
+    "retry_fulfilment",
     "sweep",
     "tick",
 ]

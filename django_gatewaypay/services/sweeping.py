@@ -22,7 +22,7 @@ from .callbacks import process_callback
 from .initiation import open_session
 from .refreshing import expire, refresh
 
-__all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "sweep", "tick"]
+__all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
 
 logger = logging.getLogger("gatewaypay.poll")
 
@@ -38,6 +38,10 @@ class Done:
     expired: int
     callbacks: int
     fulfilments: int
+
+    @property
+    def anything(self) -> bool:
+        return any(asdict(self).values())
 
     def __str__(self) -> str:
         return " ".join(f"{name}={count}" for name, count in asdict(self).items())
@@ -137,3 +141,10 @@ def _deliver(fulfilment_id: int) -> None:
     if dead:
         logger.error("fulfilment given up key=%r", dead.key)
         apply_update(dead.transaction_id, PaymentUpdate(), source=Source.SYSTEM, flags=("hook_dead",))
+
+
+def retry_fulfilment(fulfilment_id: int) -> bool:
+    """Deliver a fulfilment now, also one that was given up; whether it is done."""
+    open_again = Fulfilment.objects.filter(pk=fulfilment_id).exclude(state=Fulfilment.State.DONE)
+    open_again.update(state=Fulfilment.State.OWED, next_attempt_at=timezone.now())
+    return dispatch.deliver(fulfilment_id)

@@ -1,0 +1,277 @@
+"""The admin: staff read everything here, and change nothing but through the services."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from . import services
+from .conf import settings
+from .exceptions import GatewayPayError
+from .models import Callback, Fulfilment, Transaction
+from .money import format_minor
+from .services.access import parse_id
+from .types import Source
+
+__all__ = ["CallbackAdmin", "FulfilmentAdmin", "TransactionAdmin"]
+
+Verb = Callable[[HttpRequest, Transaction], Transaction]
+
+
+def refresh(request: HttpRequest, row: Transaction) -> Transaction:
+    """Ask the gateway, on behalf of a member of staff."""
+    return services.refresh(row.pk, source=Source.STAFF, actor=request.user)
+
+
+def expire(request: HttpRequest, row: Transaction) -> Transaction:
+    """Ask the gateway once more, then expire, on behalf of a member of staff."""
+    return services.expire(row.pk, actor=request.user)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Books are read, not edited."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def permits(self, request: HttpRequest, codename: str) -> bool:
+        """Whether staff may use an action of their own permission."""
+        return request.user.has_perm(f"gatewaypay.{codename}")  # type: ignore[union-attr]  # admins have users
+
+
+def badge(kind: str, text: object) -> SafeString:
+    return format_html('<span class="gwp-badge gwp-badge-{}">{}</span>', kind, text)
+
+
+class AttentionFilter(admin.SimpleListFilter):
+    """What waits for a person."""
+
+    title = _("attention")
+    parameter_name = "attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("any", _("any")),
+            ("mismatch", _("wrong amount, currency or reference")),
+            ("duplicate_payment", _("paid twice")),
+            ("late", _("paid late")),
+            ("hook_dead", _("fulfilment given up")),
+            ("unknown_state", _("unknown answer of the gateway")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Transaction]) -> QuerySet[Transaction]:
+        code = self.value()
+        if not code:
+            return queryset
+        flagged = queryset.exclude(attention="")
+        return flagged if code == "any" else flagged.filter(attention__contains=code)
+
+
+class GatewayFilter(admin.SimpleListFilter):
+    """The aliases of the settings, without a DISTINCT over the whole table."""
+
+    title = _("gateway")
+    parameter_name = "gateway"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(alias, alias) for alias in settings.GATEWAYS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(gateway=self.value()) if self.value() else queryset
+
+
+@admin.register(Transaction)
+class TransactionAdmin(ReadOnlyAdmin):
+    """Who paid, who is stuck, and why."""
+
+    list_display = ("order", "money", "state_badge", "gateway", "attention_badges", "created_at", "expires_at")
+    list_display_links = ("order",)
+    list_filter = ("state", AttentionFilter, "late", GatewayFilter, "created_at")
+    search_fields = ("order_id", "gateway_reference", "payment_reference")
+    search_help_text = _("Order, gateway reference, or transaction id")
+    date_hierarchy = "created_at"
+    actions = ("refresh_selected", "expire_selected")
+    change_form_template = "admin/gatewaypay/transaction/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("order_id", "money", "state_badge", "reason", "late", "attention_badges", "description")}),
+        (_("Money"), {"fields": ("captured", "authorized", "refunded")}),
+        (
+            _("Gateway"),
+            {"fields": ("gateway", "gateway_reference", "payment_reference", "next_poll_at", "poll_attempts")},
+        ),
+        (_("Shopper"), {"fields": ("user", "return_url", "waiting_since")}),
+        (_("Times"), {"fields": ("created_at", "updated_at", "expires_at", "version", "id")}),
+        (_("Timeline"), {"fields": ("timeline",)}),
+    )
+    readonly_fields = ("money", "state_badge", "attention_badges", "captured", "authorized", "refunded", "timeline", "id")
+
+    class Media:
+        css = {"all": ("gatewaypay/admin.css",)}
+
+    # --- What is shown.
+
+    @admin.display(description=_("order"), ordering="order_id")
+    def order(self, row: Transaction) -> str:
+        return row.order_id
+
+    @admin.display(description=_("amount"), ordering="amount_minor")
+    def money(self, row: Transaction) -> str:
+        return f"{row.amount_text} {row.currency}"
+
+    @admin.display(description=_("captured"))
+    def captured(self, row: Transaction) -> str:
+        return minor(row, row.captured_minor)
+
+    @admin.display(description=_("authorized"))
+    def authorized(self, row: Transaction) -> str:
+        return minor(row, row.authorized_minor)
+
+    @admin.display(description=_("refunded"))
+    def refunded(self, row: Transaction) -> str:
+        return minor(row, row.refunded_minor)
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, row: Transaction) -> SafeString:
+        return badge(str(row.state), row.state)
+
+    @admin.display(description=_("attention"))
+    def attention_badges(self, row: Transaction) -> SafeString:
+        marks = [badge("attention", code) for code in sorted(row.attention_codes)]
+        return SafeString(" ".join(marks)) if marks else SafeString("—")
+
+    @admin.display(description="")
+    def timeline(self, row: Transaction) -> str:
+        events = row.events.select_related("callback", "actor")
+        fulfilments = row.fulfilments.all()
+        context = {"row": row, "events": events, "fulfilments": fulfilments}
+        return render_to_string("admin/gatewaypay/transaction/timeline.html", context)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        pk = parse_id(search_term.strip())
+        if pk:
+            return queryset.filter(Q(pk=pk) | Q(order_id=search_term.strip())), False
+        return super().get_search_results(request, queryset, search_term)
+
+    # --- What may be done.
+
+    def has_refresh_permission(self, request: HttpRequest) -> bool:
+        return self.permits(request, "refresh_transaction")
+
+    def has_expire_permission(self, request: HttpRequest) -> bool:
+        return self.permits(request, "expire_transaction")
+
+    @admin.action(description=_("Refresh from gateway"), permissions=["refresh"])
+    def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Transaction]) -> None:
+        self.run(request, queryset, refresh)
+
+    @admin.action(description=_("Expire now"), permissions=["expire"])
+    def expire_selected(self, request: HttpRequest, queryset: QuerySet[Transaction]) -> None:
+        self.run(request, queryset, expire)
+
+    def run(self, request: HttpRequest, rows: QuerySet[Transaction], verb: Verb) -> None:
+        """Do it to each, and say what became of it."""
+        changed = 0
+        for row in rows:
+            try:
+                changed += verb(request, row).version != row.version
+            except GatewayPayError as error:
+                messages.error(request, f"{row.order_id}: {error}")
+        text = ngettext("%d transaction changed.", "%d transactions changed.", changed) % changed
+        messages.success(request, text)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("<str:pk>/refresh/", self.admin_site.admin_view(self.refresh_view), name="gatewaypay_refresh"),
+            path("<str:pk>/expire/", self.admin_site.admin_view(self.expire_view), name="gatewaypay_expire"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def refresh_view(self, request: HttpRequest, pk: str) -> HttpResponse:
+        return self.button(request, pk, refresh, allowed=self.has_refresh_permission(request))
+
+    def expire_view(self, request: HttpRequest, pk: str) -> HttpResponse:
+        return self.button(request, pk, expire, allowed=self.has_expire_permission(request))
+
+    def button(self, request: HttpRequest, pk: str, verb: Verb, *, allowed: bool) -> HttpResponse:
+        """One button of the transaction's page: POST only, with its own permission."""
+        if not allowed or request.method != "POST":
+            raise PermissionDenied
+        rows = Transaction.objects.filter(pk=parse_id(pk))
+        self.run(request, rows, verb)
+        return HttpResponseRedirect(reverse("admin:gatewaypay_transaction_change", args=[pk]))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        allowed = {
+            "may_refresh": self.has_refresh_permission(request),
+            "may_expire": self.has_expire_permission(request),
+        }
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **allowed})
+
+
+def minor(row: Transaction, amount: int) -> str:
+    return f"{format_minor(amount, row.currency)} {row.currency}"
+
+
+@admin.register(Callback)
+class CallbackAdmin(ReadOnlyAdmin):
+    """The inbox: what gateways have told us, and what became of it."""
+
+    list_display = ("event_id", "gateway", "state_badge", "transaction", "received_at", "attempts", "last_error")
+    list_filter = ("state", GatewayFilter, "received_at")
+    search_fields = ("event_id", "gateway_reference", "transaction_ref")
+    list_select_related = ("transaction",)
+    date_hierarchy = "received_at"
+
+    class Media:
+        css = {"all": ("gatewaypay/admin.css",)}
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, row: Callback) -> SafeString:
+        return badge(row.state, row.get_state_display())
+
+
+@admin.register(Fulfilment)
+class FulfilmentAdmin(ReadOnlyAdmin):
+    """The outbox: what the host is owed, and whether it has it."""
+
+    list_display = ("key", "state_badge", "attempts", "next_attempt_at", "done_at", "last_error")
+    list_filter = ("state", "kind")
+    search_fields = ("order_id",)
+    actions = ("retry_selected",)
+
+    class Media:
+        css = {"all": ("gatewaypay/admin.css",)}
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, row: Fulfilment) -> SafeString:
+        return badge(row.state, row.get_state_display())
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return self.permits(request, "retry_fulfilment")
+
+    @admin.action(description=_("Try again now"), permissions=["retry"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Fulfilment]) -> None:
+        done = sum(services.retry_fulfilment(row.pk) for row in queryset)
+        messages.info(request, gettext("%d delivered.") % done)

@@ -1,0 +1,148 @@
+"""The live socket of one transaction: it sends what it has just read, and nothing else."""
+
+import asyncio
+import json
+import logging
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings as django_settings
+from django.http import parse_cookie
+from django.http.request import split_domain_port, validate_host
+
+from .announcer import group_name
+from .models import Transaction
+from .permissions import may_see
+from .serializers import allowed_origins
+from .services.access import TOKEN_PREFIX, parse_id
+from .types import FINAL_STATES
+
+__all__ = ["TransactionConsumer"]
+
+logger = logging.getLogger("gatewaypay.live")
+
+PROTOCOL = "gatewaypay.v1"
+MAX_FRAME = 1024
+FRAMES_PER_MINUTE = 20
+MAX_AGE_SECONDS = 35 * 60
+NORMAL, REFUSED = 1000, 1008
+
+
+class TransactionConsumer(AsyncWebsocketConsumer):
+    """Joins the group first, then reads: a change between the two is seen either way."""
+
+    async def connect(self) -> None:
+        self.sent_version = -1
+        self.frames: list[float] = []
+        self.closer: asyncio.Task[None] | None = None
+        self.joined = False
+        self.pk = parse_id(self.scope["url_route"]["kwargs"]["text_id"])
+        row = await self.read() if origin_is_ours(self.headers()) else None
+        if row is None:
+            # Before the handshake: a plain 403, the same for what is not there and what is not yours.
+            await self.close()
+            return
+        await self.channel_layer.group_add(group_name(row.pk), self.channel_name)
+        self.joined = True
+        offered = self.scope.get("subprotocols", [])
+        await self.accept(PROTOCOL if PROTOCOL in offered else None)
+        self.closer = asyncio.create_task(self.close_when_old())
+        await self.send_snapshot()
+
+    async def disconnect(self, code: int) -> None:
+        if self.closer:
+            self.closer.cancel()
+        if self.joined:
+            await self.channel_layer.group_discard(group_name(self.pk), self.channel_name)  # type: ignore[arg-type]
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        now = time.monotonic()
+        self.frames = [at for at in self.frames if at > now - 60] + [now]
+        word = read_word(text_data) if len(self.frames) <= FRAMES_PER_MINUTE else ""
+        if word == "ping":
+            await self.send(json.dumps({"type": "pong"}))
+        elif word == "resync":
+            self.sent_version = -1
+            await self.send_snapshot()
+        else:
+            await self.close(REFUSED)
+
+    async def transaction_nudge(self, event: dict[str, Any]) -> None:
+        """Something changed: read it."""
+        await self.send_snapshot()
+
+    async def send_snapshot(self) -> None:
+        """Send the row as it is now, if that is news; close when there will be none."""
+        row = await self.read()
+        if row is None:
+            await self.close(REFUSED)
+            return
+        if row.version > self.sent_version:
+            self.sent_version = row.version
+            await self.send(json.dumps(snapshot(row)))
+        if row.state in FINAL_STATES:
+            await self.close(NORMAL)
+
+    async def close_when_old(self) -> None:
+        await asyncio.sleep(MAX_AGE_SECONDS)
+        await self.close(NORMAL)
+
+    async def read(self) -> Transaction | None:
+        """The row, if this socket may still see it."""
+        if self.pk is None:
+            return None
+        return await database_sync_to_async(self._read)()
+
+    def _read(self) -> Transaction | None:
+        row = Transaction.objects.filter(pk=self.pk).first()
+        cookies = parse_cookie(self.headers().get("cookie", ""))
+        token = next((word for word in self.scope.get("subprotocols", []) if word.startswith(TOKEN_PREFIX)), "")
+        allowed = row is not None and may_see(row, user=self.scope.get("user"), token=token, cookies=cookies)
+        return row if allowed else None
+
+    def headers(self) -> dict[str, str]:
+        return {name.decode("latin1").lower(): value.decode("latin1") for name, value in self.scope["headers"]}
+
+
+def snapshot(row: Transaction) -> dict[str, Any]:
+    """What the page is told."""
+    return {
+        "type": "transaction.status",
+        "id": str(row.pk),
+        "status": str(row.status),
+        "state": str(row.state),
+        "reason": row.shopper_reason,
+        "late": row.late,
+        "version": row.version,
+    }
+
+
+def read_word(text: str | None) -> str:
+    """The word of a client frame: `ping`, `resync`, or one of them as {"type": …}."""
+    if not text or len(text) > MAX_FRAME:
+        return ""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()
+    word = data.get("type", "") if isinstance(data, dict) else data
+    return word if isinstance(word, str) else ""
+
+
+def origin_is_ours(headers: dict[str, str]) -> bool:
+    """Whether a page of the host opened this socket: same origin as the server, or one it has named."""
+    origin = headers.get("origin", "")
+    if origin in allowed_origins():
+        return True
+    parts = urlsplit(origin)
+    host = headers.get("host", "")
+    if parts.scheme not in {"http", "https"} or not host or parts.netloc != host:
+        return False
+    domain, _ = split_domain_port(host)
+    allowed = django_settings.ALLOWED_HOSTS
+    if django_settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    return bool(domain) and validate_host(domain, allowed)

@@ -1,0 +1,43 @@
+"""Do what the clock asks for, without Celery."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import OperationalError, close_old_connections
+
+from ... import services
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Polls, expires and re-drives what is due; once, or for ever with --loop."""
+
+    help = "Ask gateways about pending payments, expire old ones, re-drive callbacks and fulfilments."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--loop", action="store_true", help="go on until stopped")
+        parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="pause between two rounds")
+        parser.add_argument("--limit", type=int, default=200, help="rows of each kind in one round")
+
+    def handle(self, *args: Any, loop: bool, every: float, limit: int, **options: Any) -> None:
+        self.stdout.write(str(services.tick(limit)))
+        try:
+            while loop:
+                time.sleep(every)
+                self.next_round(limit)
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
+
+    def next_round(self, limit: int) -> None:
+        """One more round; a database that is away for a while does not end the loop."""
+        close_old_connections()
+        try:
+            done = services.tick(limit)
+        except OperationalError as error:
+            self.stderr.write(f"database unavailable, trying again: {error}")
+            return
+        if done.anything:
+            self.stdout.write(str(done))

@@ -1,0 +1,95 @@
+"""Whose transaction is it? An unknown id and somebody else's id are answered alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core import signing
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponseBase
+from rest_framework.settings import api_settings
+from rest_framework.throttling import SimpleRateThrottle
+
+from .conf import settings
+from .models import Transaction
+from .services import access
+
+__all__ = ["COOKIE", "RateLimit", "bearer_token", "find_owned", "guest_ids", "remember_guest"]
+
+COOKIE = "gatewaypay_guest"
+COOKIE_SALT = "gatewaypay.guest"
+COOKIE_DAYS = 30
+REMEMBERED = 10
+
+
+def find_owned(request: Any, text_id: str) -> Transaction | None:
+    """The transaction behind an id from a URL, if this visitor may see it."""
+    pk = access.parse_id(text_id)
+    row = Transaction.objects.filter(pk=pk).first() if pk else None
+    token = bearer_token(request.headers.get("Authorization", ""))
+    if row is None or not may_see(row, user=getattr(request, "user", None), token=token, cookies=request.COOKIES):
+        return None
+    return row
+
+
+def may_see(row: Transaction, *, user: Any, token: str, cookies: Mapping[str, str]) -> bool:
+    """Whether one of the three proofs holds: the owner's session, the token, the guest's own browser."""
+    if access.token_matches(row.token_hash, token):
+        return True
+    if user is not None and user.is_authenticated and row.user_id is not None and row.user_id == user.pk:
+        return True
+    return row.user_id is None and row.pk.hex in guest_ids(cookies)
+
+
+def bearer_token(header: str) -> str:
+    """Our token in an Authorization header; "" for anybody else's."""
+    scheme, _, token = header.partition(" ")
+    return token if scheme.lower() == "bearer" and token.startswith(access.TOKEN_PREFIX) else ""
+
+
+def guest_ids(cookies: Mapping[str, str]) -> list[str]:
+    """The transactions that this browser started as a guest, newest first."""
+    try:
+        found = signing.loads(cookies.get(COOKIE, ""), salt=COOKIE_SALT, max_age=COOKIE_DAYS * 86400)
+    except signing.BadSignature:
+        return []
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+
+
+def remember_guest(request: HttpRequest, response: HttpResponseBase, row: Transaction) -> None:
+    """Let this browser see its payment again; scripts cannot read the cookie."""
+    known = [text for text in guest_ids(request.COOKIES) if text != row.pk.hex]
+    response.set_cookie(
+        COOKIE,
+        signing.dumps([row.pk.hex, *known][:REMEMBERED], salt=COOKIE_SALT),
+        max_age=COOKIE_DAYS * 86400,
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+class RateLimit(SimpleRateThrottle):
+    """Requests per client address, by the view's `throttle_scope` in `GATEWAYPAY["THROTTLES"]`."""
+
+    cache = cache
+
+    def __init__(self) -> None:
+        # The rate depends on the view, and is read live.
+        self.rate = None
+
+    def allow_request(self, request: Any, view: Any) -> bool:
+        self.scope = view.throttle_scope
+        self.rate = settings.THROTTLES.get(self.scope)
+        if self.rate is None:
+            return True
+        self.num_requests, self.duration = self.parse_rate(self.rate)
+        return super().allow_request(request, view)
+
+    def get_cache_key(self, request: Any, view: Any) -> str:
+        return f"gatewaypay:throttle:{self.scope}:{self.get_ident(request)}"
+
+    def get_ident(self, request: Any) -> str:
+        # X-Forwarded-For is what the client says, unless the host has counted its proxies.
+        if api_settings.NUM_PROXIES is None:
+            return str(request.META.get("REMOTE_ADDR", ""))
+        return str(super().get_ident(request))

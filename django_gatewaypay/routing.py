@@ -1,0 +1,9 @@
+"""WebSocket routes: put `websocket_urlpatterns` into the host's `URLRouter`."""
+
+from django.urls import path
+
+from .consumers import TransactionConsumer
+
+__all__ = ["websocket_urlpatterns"]
+
+websocket_urlpatterns = [path("ws/payments/<str:text_id>/", TransactionConsumer.as_asgi())]

@@ -1,0 +1,70 @@
+"""Celery's part: a clock and a worker. Whatever is lost here, the database knows is still to be done."""
+
+import logging
+import uuid
+from typing import Any
+
+from celery import Task, shared_task
+from kombu.exceptions import OperationalError
+
+from . import services
+
+__all__ = ["ask_again_soon", "beat_schedule", "enqueue", "expire_overdue", "poll_pending", "process_callback", "sweep"]
+
+logger = logging.getLogger("gatewaypay.celery")
+
+FIRST_QUESTION_SECONDS = 2
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """The entries for the host's `beat_schedule`."""
+    return {
+        "gatewaypay.poll_pending": {"task": "gatewaypay.poll_pending", "schedule": 60.0},
+        "gatewaypay.expire_overdue": {"task": "gatewaypay.expire_overdue", "schedule": 60.0},
+        "gatewaypay.sweep": {"task": "gatewaypay.sweep", "schedule": 30.0},
+    }
+
+
+@shared_task(name="gatewaypay.process_callback", ignore_result=True)
+def process_callback(callback_id: str) -> None:
+    """Work on one stored callback."""
+    services.process_callback(uuid.UUID(callback_id))
+
+
+@shared_task(name="gatewaypay.poll_pending", ignore_result=True)
+def poll_pending(transaction_id: str | None = None) -> None:
+    """Ask about every transaction that is due; or about one that a shopper waits for, until it is decided."""
+    if transaction_id is None:
+        services.poll_due()
+        return
+    again = services.poll_one(uuid.UUID(transaction_id))
+    # From a minute on the ordinary beat is soon enough.
+    if again is not None and again < 60:
+        enqueue(poll_pending, transaction_id, countdown=again)
+
+
+@shared_task(name="gatewaypay.expire_overdue", ignore_result=True)
+def expire_overdue() -> None:
+    """Close what is past its time."""
+    services.expire_overdue()
+
+
+@shared_task(name="gatewaypay.sweep", ignore_result=True)
+def sweep() -> None:
+    """Re-drive callbacks and fulfilments."""
+    services.sweep()
+
+
+def ask_again_soon(transaction_id: str) -> None:
+    """A shopper waits for this transaction."""
+    enqueue(poll_pending, transaction_id, countdown=FIRST_QUESTION_SECONDS)
+
+
+def enqueue(task: Task[..., Any], *args: str, countdown: float = 0) -> bool:
+    """Hand work to Celery; False, and a line in the log, when the broker is not there."""
+    try:
+        task.apply_async(args=args, countdown=countdown or None, retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("broker unavailable task=%s error=%s", task.name, type(error).__name__)
+        return False
+    return True

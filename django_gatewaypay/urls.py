@@ -1,0 +1,20 @@
+"""Mount with `path("payments/", include("django_gatewaypay.urls"))`."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "gatewaypay"
+
+urlpatterns = [
+    path("initiate/", views.InitiateView.as_view(), name="initiate"),
+    path("status/<str:text_id>/", views.StatusView.as_view(), name="status"),
+    path("cancel/<str:text_id>/", views.CancelView.as_view(), name="cancel"),
+    path("gateways/", views.GatewaysView.as_view(), name="gateways"),
+    path("callbacks/<str:alias>/", views.callback, name="callback"),
+    # A redirect would lose the gateway's body.
+    path("callbacks/<str:alias>", views.callback),
+    path("pay/<str:text_id>/", views.pay_page, name="pay"),
+    path("return/<str:text_id>/", views.return_page, name="return"),
+    path("check/", views.check_page, name="check"),
+]

@@ -1,0 +1,146 @@
+"""The shopper's pages. What they show is read from the row, and only from the row."""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_safe
+from rest_framework.response import Response
+
+from .. import services, tasks
+from ..conf import settings
+from ..models import Transaction
+from ..permissions import find_owned, guest_ids
+from ..serializers import websocket_path
+from ..services.access import owner_user, parse_id
+from ..types import FINAL_STATES, State
+
+__all__ = ["check_page", "pay_page", "problem_page", "redirect_to_pay_page", "return_page"]
+
+LISTED = 20
+
+
+@login_not_required
+@transaction.non_atomic_requests
+@never_cache
+@require_safe
+def pay_page(request: HttpRequest, text_id: str) -> HttpResponse:
+    """Instructions, the way to the gateway, and the live answer."""
+    row = find_owned(request, text_id)
+    return _payment_page(request, row) if row else _not_found(request)
+
+
+# A gateway may send the shopper back by POST: it is answered with a redirect and changes nothing.
+@csrf_exempt
+@login_not_required
+@transaction.non_atomic_requests
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def return_page(request: HttpRequest, text_id: str) -> HttpResponse:
+    """The shopper is back: ask the gateway, then show what is true. The visit itself proves nothing."""
+    if request.method == "POST":
+        known = parse_id(text_id)
+        return _see_other(reverse("gatewaypay:return", args=[known])) if known else _not_found(request)
+    row = find_owned(request, text_id)
+    if row is None:
+        return _not_found(request)
+    row = services.refresh_for_shopper(row)
+    if settings.USE_CELERY and row.state in {State.PENDING, State.PROCESSING}:
+        tasks.ask_again_soon(str(row.pk))
+    return _payment_page(request, row)
+
+
+@login_not_required
+@transaction.non_atomic_requests
+@never_cache
+@require_safe
+def check_page(request: HttpRequest) -> HttpResponse:
+    """The payments that this visitor started, for whoever closed the page."""
+    user = owner_user(request)
+    mine = Transaction.objects.filter(user=user) if user else Transaction.objects.none()
+    guest = Transaction.objects.filter(pk__in=guest_ids(request.COOKIES), user=None)
+    rows = sorted([*mine[:LISTED], *guest], key=lambda row: row.created_at, reverse=True)
+    return _page(request, "gatewaypay/check.html", {"transactions": rows})
+
+
+def redirect_to_pay_page(row: Transaction) -> HttpResponseBase:
+    """To the pay page, so that a reload does not send the form again."""
+    return _see_other(reverse("gatewaypay:pay", args=[row.pk]))
+
+
+def problem_page(request: HttpRequest, answer: Response) -> HttpResponse:
+    """An API problem, for a person."""
+    problem: Any = answer.data
+    response = _page(request, "gatewaypay/problem.html", {"problem": problem}, status=answer.status_code)
+    if answer.has_header("Retry-After"):
+        response["Retry-After"] = answer["Retry-After"]
+    return response
+
+
+def _payment_page(request: HttpRequest, row: Transaction) -> HttpResponse:
+    action = row.next_action or {}
+    context = {
+        "transaction": row,
+        "screen": _screen(row),
+        "final": row.state in FINAL_STATES,
+        "action": action,
+        "websocket_path": websocket_path(row),
+        "gateway_host": urlsplit(action.get("url", "")).hostname or "",
+    }
+    return _page(request, "gatewaypay/pay.html", context, form_target=action.get("url", ""))
+
+
+def _screen(row: Transaction) -> str:
+    """Which of the page's screens tells the truth about a row."""
+    if row.state == State.SUCCESS:
+        return "success"
+    if row.state in FINAL_STATES:
+        return "failure"
+    if row.state == State.HELD:
+        return "review"
+    if row.state == State.CREATED:
+        return "preparing"
+    waiting = row.waiting_since is not None or row.state != State.PENDING
+    return "confirming" if waiting else "ready"
+
+
+def _page(
+    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200, form_target: str = ""
+) -> HttpResponse:
+    response = render(request, template, context, status=status)
+    response["Content-Security-Policy"] = _policy(request, form_target)
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _policy(request: HttpRequest, form_target: str) -> str:
+    assets = _origin(static("gatewaypay/pay.css"))
+    socket = f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}"
+    return (
+        f"default-src 'none'; script-src 'self' {assets}; style-src 'self' {assets}; img-src 'self' data: {assets}; "
+        f"connect-src 'self' {socket}; form-action 'self' {_origin(form_target)}; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc and parts.scheme else ""
+
+
+def _see_other(url: str) -> HttpResponse:
+    response = redirect(url)
+    response.status_code = HTTPStatus.SEE_OTHER
+    return response
+
+
+def _not_found(request: HttpRequest) -> HttpResponse:
+    return _page(request, "gatewaypay/not_found.html", {}, status=404)
