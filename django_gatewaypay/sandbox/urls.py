@@ -1,0 +1,15 @@
+"""Where the sandbox listens: `path("sandbox/", include("django_gatewaypay.sandbox.urls"))`."""
+
+from django.urls import path
+
+from . import api, pages
+
+app_name = "gatewaypay_sandbox"
+
+urlpatterns = [
+    path("", pages.index, name="root"),
+    path("create-session", api.create_session, name="create-session"),
+    path("status/<slug:reference>", api.status, name="status"),
+    path("cancel/<slug:reference>", api.cancel, name="cancel"),
+    path("pay/<slug:reference>/", pages.pay, name="pay"),
+]
