@@ -1,7 +1,7 @@
 """The admin: staff read everything here, and change nothing but through the services."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -24,6 +24,11 @@ from .types import Source
 
 __all__ = ["CallbackAdmin", "FulfilmentAdmin", "TransactionAdmin"]
 
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin  # not subscriptable at run time
+
 Verb = Callable[[HttpRequest, Transaction], Transaction]
 
 
@@ -37,7 +42,7 @@ def expire(request: HttpRequest, row: Transaction) -> Transaction:
     return services.expire(row.pk, actor=request.user)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class ReadOnlyAdmin(ModelAdmin):
     """Books are read, not edited."""
 
     show_full_result_count = False

@@ -60,7 +60,7 @@ def ask_again_soon(transaction_id: str) -> None:
     enqueue(poll_pending, transaction_id, countdown=FIRST_QUESTION_SECONDS)
 
 
-def enqueue(task: Task[..., Any], *args: str, countdown: float = 0) -> bool:
+def enqueue(task: "Task[..., Any]", *args: str, countdown: float = 0) -> bool:
     """Hand work to Celery; False, and a line in the log, when the broker is not there."""
     try:
         task.apply_async(args=args, countdown=countdown or None, retry=False)

@@ -1,0 +1,3 @@
+"""The host's side in our tests: one order table and a handler whose moods a test can set."""
+
+from .handler import ShopOrders as ShopOrders
