@@ -167,10 +167,10 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
         if money is None:
             continue
         minor = _minor_in(facts.currency, money)
-        if minor is None:
-            mismatch = "currency_mismatch"
-        else:
+        if minor is not None:
             totals[name] = max(known, minor)
+        elif money.currency.code != facts.currency:
+            mismatch = "currency_mismatch"
     paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.amount
     wrong_total = totals["captured"] > facts.amount or (update.state is State.SUCCESS and not paid_in_full)
     return replace(facts, **totals), mismatch or ("amount_mismatch" if wrong_total else "")
