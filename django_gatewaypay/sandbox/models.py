@@ -30,11 +30,11 @@ class Mode(models.TextChoices):
 
     ONCE = "once", _("The truth, once")
     TWICE = "twice", _("The same callback twice")
-    REORDERED = "reordered", _("The result first, older news after it")
+    REORDERED = "reordered", _("Older news after the result")
     NEVER = "never", _("Nothing at all")
     FORGED = "forged", _("A forged callback only")
     WRONG_AMOUNT = "wrong_amount", _("A slightly smaller amount")
-    LATE = "late", _("The result once the session has expired")
+    LATE = "late", _("The result after the session ends")
 
 
 def make_reference() -> str:

@@ -25,7 +25,7 @@ MODES = {
     Mode.NEVER: _("The callback is lost; the shop has to ask."),
     Mode.FORGED: _("Somebody else pretends to be the gateway."),
     Mode.WRONG_AMOUNT: _("The smallest unit is missing, in every answer."),
-    Mode.LATE: _("Five seconds after, and nobody waits any more."),
+    Mode.LATE: _("Five seconds later, when nobody waits."),
 }
 
 

@@ -74,11 +74,11 @@ class Migration(migrations.Migration):
                         choices=[
                             ("once", "The truth, once"),
                             ("twice", "The same callback twice"),
-                            ("reordered", "The result first, older news after it"),
+                            ("reordered", "Older news after the result"),
                             ("never", "Nothing at all"),
                             ("forged", "A forged callback only"),
                             ("wrong_amount", "A slightly smaller amount"),
-                            ("late", "The result once the session has expired"),
+                            ("late", "The result after the session ends"),
                         ],
                         default="once",
                         max_length=16,
