@@ -66,6 +66,9 @@ def parse_amount(text: object, currency: object) -> Money:
     """
     if isinstance(text, bool) or not isinstance(text, str | int) or not isinstance(currency, str):
         raise InvalidAmount("The amount must be a decimal string with a currency code.")
+    # An endless integer is refused before Python refuses to print it.
+    if isinstance(text, int) and abs(text) >= 10**15:
+        raise InvalidAmount("The amount is too large.")
     if not PLAIN_DECIMAL.fullmatch(str(text)):
         raise InvalidAmount("The amount must be a plain decimal number.")
     places = exponent(currency)

@@ -124,9 +124,13 @@ class Gateway(ABC):
         Raises:
             GatewayUnavailable: not https, or not a host of this gateway.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
-        if not secure or parts.hostname not in self.payment_hosts or parts.username is not None:
+        known = parts.hostname in self.payment_hosts and parts.username is None
+        if not (secure and known and url.isprintable()):
             raise GatewayUnavailable(
                 "The gateway answered a payment address that is not its own.", gateway=self.name, code="payment_url"
             )

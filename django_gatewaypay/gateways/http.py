@@ -52,7 +52,9 @@ def check_base(url: str) -> str:
         ValueError: it is neither.
     """
     parts = urlsplit(url)
-    if not parts.hostname or parts.username is not None:
+    if parts.username is not None:
+        raise ValueError("The address of a gateway must not carry credentials.")
+    if not parts.hostname:
         raise ValueError(f"{url!r} is not an address of a gateway.")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(f"{url!r} must be https; http is for loopback addresses only.")

@@ -1,0 +1,59 @@
+# Every target sets itself up: a machine needs Python 3.11 or newer, and make.
+
+.PHONY: help demo test check docs clean
+.DEFAULT_GOAL := help
+
+# The first interpreter that really runs, is new enough and can make an environment.
+FIND_PYTHON = for name in python3.13 python3.12 python3.14 python3.11 python3 python; do \
+	for path in $$(which -a $$name 2>/dev/null || command -v $$name); do \
+	"$$path" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo "$$path"; exit; }; done; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+PYTEST_ARGS ?=
+
+export PORT
+export PYTHONUTF8 := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/ -/'
+
+demo: $(VENV)/demo.stamp  ## a small shop on http://127.0.0.1:$PORT/, with everything it needs
+	$(BIN)/python -m example_project.demo
+
+test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with coverage of both
+	@rm -f .coverage .coverage.*
+	@status=0; for db in sqlite postgres; do \
+	echo "== the suite on $$db"; \
+	GATEWAYPAY_TEST_DB=$$db COVERAGE_FILE=.coverage.$$db \
+	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= $(PYTEST_ARGS) || status=1; done; \
+	$(BIN)/python -m coverage combine -q .coverage.sqlite .coverage.postgres && $(BIN)/python -m coverage report || status=1; \
+	exit $$status
+
+check: $(VENV)/check.stamp  ## lint, format, types, rooms, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	PYTHONPATH=. $(BIN)/django-admin makemigrations --check --dry-run --settings tests.settings
+
+docs: $(VENV)/docs.stamp  ## the documentation, in docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+clean:  ## forget everything that was made
+	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find django_gatewaypay example_project tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(VENV)/%.stamp: pyproject.toml | $(VENV)/made.stamp
+	@echo "installing what 'make $*' needs"
+	@$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+$(VENV)/made.stamp:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@

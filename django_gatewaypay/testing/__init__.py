@@ -1,0 +1,1 @@
+"""What adapters and hosts test with. Shipped, documented, and used by our own suite."""

@@ -1,0 +1,50 @@
+"""What every test starts from: an empty cache, fresh adapters, and a gateway on loopback for who asks."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.cache import cache
+
+from django_gatewaypay.registry import gateways
+from django_gatewaypay.testing.gateway_server import GatewayServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what only PostgreSQL can show."""
+    if "postgresql" in django_settings.DATABASES["default"]["ENGINE"]:
+        return
+    for item in items:
+        if item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL: GATEWAYPAY_TEST_DB=postgres"))
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """No test sees what another one counted, cached or connected."""
+    yield
+    cache.clear()
+    for gateway in vars(gateways._connections).values():
+        gateway.client.session.close()
+    gateways.reset()
+
+
+@pytest.fixture
+def gateway_server() -> Iterator[GatewayServer]:
+    """A scripted gateway on loopback that signs with the secret of our settings."""
+    with GatewayServer(secret=django_settings.HOSTED_SECRET) as server:
+        yield server
+
+
+@pytest.fixture
+def hosted(gateway_server: GatewayServer, settings: Any) -> GatewayServer:
+    """The same gateway, with the alias "hosted" of the settings pointing at it."""
+    changed = copy.deepcopy(settings.GATEWAYPAY)
+    changed["GATEWAYS"]["hosted"]["OPTIONS"]["api_base"] = gateway_server.url
+    settings.GATEWAYPAY = changed
+    return gateway_server
