@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from moneyed import Money
@@ -25,11 +24,9 @@ __all__ = [
     "Status",
 ]
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
 
 class State(StrEnum):
-    """What the machine is in, lowest rank first: a transaction only ever climbs."""
+    """What the machine is in. A transaction only ever climbs in rank."""
 
     CREATED = "created"
     PENDING = "pending"
@@ -60,10 +57,13 @@ class Status(StrEnum):
     FAILURE = "failure"
 
 
-RANKS: Mapping[State, int] = {state: rank for rank, state in enumerate(State)}
 OPEN_STATES = frozenset({State.CREATED, State.PENDING, State.PROCESSING, State.AUTHORIZED})
 CLOSED_STATES = frozenset({State.EXPIRED, State.CANCELED, State.FAILED})
 FINAL_STATES = CLOSED_STATES | {State.SUCCESS}
+# The three ways to end unpaid are equal: the first one stays, and only money moves it.
+RANKS: Mapping[State, int] = {
+    state: list(State).index(State.EXPIRED if state in CLOSED_STATES else state) for state in State
+}
 
 
 class Source(StrEnum):
@@ -162,7 +162,7 @@ class PaymentUpdate:
     event_id: str = ""
     payment_reference: str = ""
     decline_code: str = ""
-    raw: Mapping[str, Any] = NOTHING
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def thin(self) -> bool:

@@ -20,8 +20,9 @@ def make_order(**fields: Any) -> Order:
     return Order.objects.create(**fields)
 
 
-def make_transaction(state: State = State.PENDING, *, order: Order | None = None, **fields: Any) -> Transaction:
+def make_transaction(state: State | str = State.PENDING, *, order: Order | None = None, **fields: Any) -> Transaction:
     """A transaction that went through the door to `state`, with its ledger."""
+    state = State(state)
     order = order or make_order()
     now = timezone.now()
     row = Transaction(

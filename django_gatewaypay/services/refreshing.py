@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ logger = logging.getLogger("gatewaypay.refresh")
 
 #: A page that is reloaded again and again does not ask the gateway each time.
 SHOPPER_REFRESH_EVERY = timedelta(seconds=3)
+CLOSED_BY_US = frozenset({State.CANCELED, State.EXPIRED})
 CANCELABLE = frozenset({State.CREATED, State.PENDING, State.AUTHORIZED})
 
 
@@ -150,11 +152,15 @@ def _close(row: Transaction, state: State, source: Source, actor: Any) -> Transa
     if row.state not in CANCELABLE:
         return row
     told = _close_at_gateway(row, str(state))
-    if told is not None:
-        outcome = apply_update(row.pk, told, source=source, actor=actor)
-        if outcome.transaction.state not in {State.CREATED, State.PENDING}:
-            return outcome.transaction
-    return _conclude(row, state, source, actor)
+    if told is None:
+        return _conclude(row, state, source, actor)
+    if told.state in CLOSED_BY_US:
+        # The gateway has done what we asked; why we asked is ours to say.
+        told = replace(told, state=state)
+    outcome = apply_update(row.pk, told, source=source, actor=actor)
+    if outcome.transaction.state in {State.CREATED, State.PENDING}:
+        return _conclude(row, state, source, actor, note="the gateway keeps its session open")
+    return outcome.transaction
 
 
 def _close_at_gateway(row: Transaction, purpose: str) -> PaymentUpdate | None:
