@@ -1,0 +1,200 @@
+"""Asking the gateway: what it says becomes true, and what it does not say stays unknown."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from moneyed import Money
+
+from django_gatewaypay import services
+from django_gatewaypay.exceptions import GatewayRejected, GatewayUnavailable, InvalidTransition
+from django_gatewaypay.gateways.hosted import HostedGateway
+from django_gatewaypay.lifecycle import apply_update
+from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
+from django_gatewaypay.types import PaymentRef, PaymentUpdate, Source, State
+from tests.factories import make_order, make_transaction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries do not sleep."""
+    monkeypatch.setattr("django_gatewaypay.gateways.http.time.sleep", lambda _: None)
+
+
+@pytest.fixture
+def row(hosted: GatewayServer) -> Transaction:
+    """A pending payment."""
+    return services.initiate(str(make_order().pk)).transaction
+
+
+def test_a_refresh_finds_a_payment_that_was_never_called_back(hosted: GatewayServer, row: Transaction) -> None:
+    """An authenticated read is evidence like a callback."""
+    hosted.pay(row.gateway_reference)
+    fresh = services.refresh(row.pk)
+
+    assert fresh.state == "success"
+    assert fresh.events.last().evidence["captured"] == "19.99 EUR"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer.html(), GatewayUnavailable),
+        (Answer.error(500), GatewayUnavailable),
+        (Answer.closed(), GatewayUnavailable),
+        (Answer.error(404), GatewayRejected),
+    ],
+)
+def test_no_answer_changes_nothing(hosted: GatewayServer, row: Transaction, answer: Answer, error: Any) -> None:
+    """A gateway that cannot tell is no reason to conclude anything."""
+    hosted.script(*[answer] * 3)
+    with pytest.raises(error):
+        services.refresh(row.pk)
+
+    row.refresh_from_db()
+    assert (row.state, row.version) == ("pending", 1)
+
+
+def test_an_unknown_word_is_flagged(hosted: GatewayServer, row: Transaction) -> None:
+    """A state that the adapter does not know waits for staff."""
+    hosted.set_status(row.gateway_reference, "on_hold_by_robot")
+
+    assert services.refresh(row.pk).attention == "unknown_state"
+
+
+def test_a_returning_shopper_asks_at_most_every_few_seconds(hosted: GatewayServer, row: Transaction) -> None:
+    """Reloading the page does not hammer the gateway."""
+    before = len(hosted.requests)
+    for _ in range(5):
+        services.refresh_for_shopper(Transaction.objects.get(pk=row.pk))
+    asked = len(hosted.requests) - before
+    Transaction.objects.update(refreshed_at=timezone.now() - timedelta(seconds=4))
+    services.refresh_for_shopper(Transaction.objects.get(pk=row.pk))
+
+    assert (asked, len(hosted.requests) - before) == (1, 2)
+
+
+def test_a_waiting_shopper_is_asked_for_in_seconds(hosted: GatewayServer, row: Transaction) -> None:
+    """Once the shopper is back and the answer is open, the next question is two seconds away."""
+    services.refresh_for_shopper(row)
+
+    fresh = Transaction.objects.get()
+    assert fresh.waiting_since is not None
+    assert timedelta(seconds=1) < fresh.next_poll_at - timezone.now() < timedelta(seconds=3)
+
+
+def test_a_returning_shopper_sees_the_page_although_the_gateway_is_away(
+    hosted: GatewayServer, row: Transaction
+) -> None:
+    """No answer is "still confirming", not an error."""
+    hosted.script(*[Answer.error(503)] * 3)
+    shown = services.refresh_for_shopper(row)
+
+    assert shown.state == "pending"
+    assert Transaction.objects.get().waiting_since is not None
+
+
+def test_cancel_closes_the_session_first(hosted: GatewayServer, row: Transaction) -> None:
+    """Afterwards nobody can pay it."""
+    canceled = services.cancel(row.pk)
+
+    assert canceled.state == "canceled"
+    assert hosted.sessions[row.gateway_reference]["status"] == "canceled"
+
+
+def test_a_cancel_that_comes_too_late_finds_the_money(hosted: GatewayServer, row: Transaction) -> None:
+    """The gateway's answer wins over our wish."""
+    hosted.pay(row.gateway_reference)
+
+    assert services.cancel(row.pk).state == "success"
+    assert Fulfilment.objects.get().kind == "fulfil"
+
+
+def test_a_cancel_without_an_answer_changes_nothing(hosted: GatewayServer, row: Transaction) -> None:
+    """Unknown is unknown: the shopper may try again."""
+    hosted.script(*[Answer.error(503)] * 3)
+    with pytest.raises(GatewayUnavailable):
+        services.cancel(row.pk)
+
+    assert Transaction.objects.get().state == "pending"
+
+
+@pytest.mark.parametrize("state", [State.PROCESSING, State.HELD, State.SUCCESS, State.FAILED, State.EXPIRED])
+def test_what_is_decided_or_with_the_bank_cannot_be_canceled(state: State) -> None:
+    """The error says in which state it is."""
+    with pytest.raises(InvalidTransition, match=str(state)):
+        services.cancel(make_transaction(state).pk)
+
+
+def test_expiry_asks_once_more_and_finds_the_money(hosted: GatewayServer, row: Transaction) -> None:
+    """A payment made in the last second is a payment."""
+    hosted.pay(row.gateway_reference)
+    fresh = services.expire(row.pk)
+
+    assert (fresh.state, fresh.late) == ("success", False)
+
+
+def test_expiry_closes_the_session_and_the_transaction(hosted: GatewayServer, row: Transaction) -> None:
+    """The reason is ours: it expired, although the gateway calls it canceled."""
+    fresh = services.expire(row.pk)
+
+    assert (fresh.state, fresh.shopper_reason) == ("expired", "expired")
+    assert hosted.sessions[row.gateway_reference]["status"] == "canceled"
+    assert Fulfilment.objects.get().kind == "release"
+
+
+@pytest.mark.parametrize("answer", [Answer.error(503), Answer.html(), Answer.closed()])
+def test_expiry_does_not_wait_for_a_gateway_that_is_away(
+    hosted: GatewayServer, row: Transaction, answer: Answer
+) -> None:
+    """The shopper is not kept pending; the gateway is asked again later."""
+    hosted.script(*[answer] * 3)
+    fresh = services.expire(row.pk)
+
+    assert fresh.state == "expired"
+    assert fresh.next_poll_at is not None
+    assert fresh.events.last().note == "the gateway gave no answer"
+
+
+def test_expiry_never_touches_what_the_bank_decides(hosted: GatewayServer, row: Transaction) -> None:
+    """Processing does not expire."""
+    hosted.set_status(row.gateway_reference, "processing")
+
+    assert services.expire(row.pk).state == "processing"
+
+
+def test_an_account_that_was_taken_out_of_the_settings_still_expires(row: Transaction, settings: Any) -> None:
+    """Old rows of a gateway that the host has left do not stay open for ever."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {}}
+
+    assert services.expire(row.pk).state == "expired"
+    with pytest.raises(GatewayUnavailable, match="not in GATEWAYS"):
+        services.refresh(row.pk)
+
+
+class ReservingGateway(HostedGateway):
+    """A hosted gateway that authorizes."""
+
+    released: list[PaymentRef] = []
+
+    def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        self.released.append(payment)
+        return PaymentUpdate(state=State.CANCELED, gateway_reference=payment.gateway_reference)
+
+
+def test_an_authorization_after_the_end_is_released_at_the_gateway(settings: Any) -> None:
+    """Money is not reserved for nothing."""
+    options = settings.GATEWAYPAY["GATEWAYS"]["hosted"]["OPTIONS"]
+    backend = f"{__name__}.ReservingGateway"
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {"hosted": {"BACKEND": backend, "OPTIONS": options}}}
+    row = make_transaction(State.EXPIRED)
+    reserved = PaymentUpdate(state=State.AUTHORIZED, authorized=Money("19.99", "EUR"))
+    services.refreshing.follow_up(apply_update(row.pk, reserved, source=Source.CALLBACK))
+
+    row.refresh_from_db()
+    assert [payment.transaction_id for payment in ReservingGateway.released] == [str(row.pk)]
+    assert (row.state, row.attention) == ("expired", "late")

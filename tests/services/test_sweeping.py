@@ -1,0 +1,211 @@
+"""What the clock does, and that two clocks do no more than one."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from django_gatewaypay import services
+from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
+from tests.factories import make_order, make_transaction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries do not sleep."""
+    monkeypatch.setattr("django_gatewaypay.gateways.http.time.sleep", lambda _: None)
+
+
+def start(count: int = 1) -> list[Transaction]:
+    return [services.initiate(str(make_order().pk)).transaction for _ in range(count)]
+
+
+def let_pass(minutes: float) -> None:
+    """Move every transaction into the past, as if the clock had gone on."""
+    for row in Transaction.objects.all():
+        row.created_at -= timedelta(minutes=minutes)
+        row.expires_at -= timedelta(minutes=minutes)
+        row.next_poll_at = row.next_poll_at and row.next_poll_at - timedelta(minutes=minutes)
+        row.claimed_until = row.claimed_until and row.claimed_until - timedelta(minutes=minutes)
+        row.save()
+
+
+def questions(hosted: GatewayServer) -> int:
+    return sum(request.path.startswith("/status") for request in hosted.requests)
+
+
+def test_a_payment_is_asked_about_after_a_quarter_of_an_hour(hosted: GatewayServer) -> None:
+    """Not before POLL_AFTER, and then at once."""
+    [row] = start()
+    hosted.pay(row.gateway_reference)
+    let_pass(14)
+    early = services.poll_due()
+    let_pass(1.1)
+    due = services.poll_due()
+
+    row.refresh_from_db()
+    assert (early, due, row.state) == (0, 1, "success")
+
+
+def test_questions_become_rarer(hosted: GatewayServer) -> None:
+    """Each answer that decides nothing doubles the pause."""
+    [row] = start()
+    pauses = []
+    for _ in range(4):
+        Transaction.objects.update(next_poll_at=timezone.now())
+        services.poll_due()
+        row.refresh_from_db()
+        pauses.append((row.next_poll_at - timezone.now()).total_seconds())
+
+    assert row.poll_attempts == 4
+    assert all(later > 1.7 * sooner for sooner, later in zip(pauses, pauses[1:], strict=False))
+
+
+def test_a_gateway_that_is_away_is_asked_again_later(hosted: GatewayServer) -> None:
+    """One row that fails keeps neither itself nor the others."""
+    rows = start(3)
+    for row in rows:
+        hosted.pay(row.gateway_reference)
+    let_pass(16)
+    hosted.script(*[Answer.error(503)] * 3)
+    services.poll_due()
+
+    states = sorted(Transaction.objects.values_list("state", flat=True))
+    assert states == ["pending", "success", "success"]
+    assert Transaction.objects.get(state="pending").next_poll_at > timezone.now()
+
+
+def test_after_half_an_hour_an_unpaid_payment_expires(hosted: GatewayServer) -> None:
+    """The gateway is asked once more, its session is closed, the stock goes back."""
+    [row] = start()
+    let_pass(29)
+    early = services.expire_overdue()
+    let_pass(1.1)
+    due = services.expire_overdue()
+
+    row.refresh_from_db()
+    assert (early, due, row.state) == (0, 1, "expired")
+    assert Fulfilment.objects.get().state == "done"
+
+
+def test_an_expired_payment_is_watched_and_late_money_is_found(hosted: GatewayServer) -> None:
+    """For three days the gateway is asked, ever more rarely; then it is left alone."""
+    [row] = start()
+    services.expire(row.pk)
+    hosted.pay(row.gateway_reference)
+    let_pass(10)
+    services.poll_due()
+    found = Transaction.objects.get()
+    [other] = start()
+    services.expire(other.pk)
+    let_pass(73 * 60)
+    services.poll_due()
+    other.refresh_from_db()
+
+    assert (found.state, found.late) == ("success", True)
+    assert (other.state, other.next_poll_at) == ("expired", None)
+
+
+def test_one_tick_does_everything(hosted: GatewayServer) -> None:
+    """Expiry, polling, callbacks and fulfilments in one call, and it says how much it did."""
+    paid, unpaid = start(2)
+    hosted.pay(paid.gateway_reference)
+    let_pass(31)
+    done = services.tick()
+
+    states = {str(row.pk): row.state for row in Transaction.objects.all()}
+    assert states == {str(paid.pk): "success", str(unpaid.pk): "expired"}
+    assert str(done) == "polled=0 expired=2 callbacks=0 fulfilments=0"
+    assert not services.tick().anything
+
+
+def test_a_hook_that_fails_is_called_again_until_it_works(hosted: GatewayServer) -> None:
+    """What it wrote before it failed does not count; in the end it counts once."""
+    order = make_order(mood="raise_after")
+    row = make_transaction("success", order=order)
+    failed = Fulfilment.objects.get()
+    order.refresh_from_db()
+    fulfilments = order.fulfilments
+    type(order).objects.update(mood="")
+    Fulfilment.objects.update(next_attempt_at=timezone.now())
+    services.sweep()
+
+    order.refresh_from_db()
+    assert (failed.state, failed.attempts, fulfilments) == ("owed", 1, 0)
+    assert "HookFailed" in failed.last_error
+    assert (Fulfilment.objects.get().state, order.fulfilments) == ("done", 1)
+    assert Transaction.objects.get(pk=row.pk).state == "success"
+
+
+def test_a_hook_that_never_works_is_given_up_where_staff_see_it(hosted: GatewayServer) -> None:
+    """The transaction stays paid and is flagged; a retry by hand delivers it."""
+    order = make_order(mood="raise")
+    row = make_transaction("success", order=order)
+    for _ in range(11):
+        Fulfilment.objects.exclude(next_attempt_at=None).update(next_attempt_at=timezone.now())
+        services.sweep()
+    dead = Fulfilment.objects.get()
+    row.refresh_from_db()
+    type(order).objects.update(mood="")
+    delivered = services.retry_fulfilment(dead.pk)
+
+    order.refresh_from_db()
+    assert (dead.state, dead.attempts, row.attention) == ("dead", 10, "hook_dead")
+    assert (delivered, order.fulfilments) == (True, 1)
+    assert not services.retry_fulfilment(dead.pk)
+
+
+def test_a_failure_of_one_row_is_logged_and_does_not_stop_the_others(
+    hosted: GatewayServer, monkeypatch: Any, caplog: Any
+) -> None:
+    """A bug in one place does not keep a thousand shoppers waiting."""
+    rows = start(2)
+    for row in rows:
+        hosted.pay(row.gateway_reference)
+    let_pass(16)
+    real = services.sweeping.refresh
+
+    def broken(pk: Any) -> Any:
+        if pk == rows[0].pk:
+            raise ValueError("a bug")
+        return real(pk)
+
+    monkeypatch.setattr(services.sweeping, "refresh", broken)
+    services.poll_due()
+
+    assert Transaction.objects.get(pk=rows[1].pk).state == "success"
+    assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize("work", [services.poll_due, services.expire_overdue, services.tick])
+def test_many_clocks_do_the_work_of_one(hosted: GatewayServer, work: Any) -> None:
+    """Five beats at once: every transaction is claimed by one of them."""
+    start(20)
+    let_pass(31)
+    barrier = threading.Barrier(5)
+    errors: list[Exception] = []
+
+    def beat() -> None:
+        close_old_connections()
+        try:
+            barrier.wait()
+            work()
+        except Exception as error:  # noqa: BLE001 - shown below
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=beat) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not errors
+    assert questions(hosted) == 20
