@@ -259,7 +259,7 @@ def apply_update(
     for race in range(MAX_RACES):
         row = _read(transaction_id, update)
         facts = _facts_of(row)
-        decision = decide(facts, update, local=local, late_payment=settings.LATE_PAYMENT, flags=flags)
+        decision = decide(facts, _name_the_end(row, update), local=local, late_payment=settings.LATE_PAYMENT, flags=flags)
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
@@ -369,6 +369,12 @@ class Entry:
             next_attempt_at=None,
             last_error="",
         )
+
+
+def _name_the_end(row: Transaction, update: PaymentUpdate) -> PaymentUpdate:
+    """A session that is canceled after its time has expired: the gateway's word echoes our own request."""
+    overdue = update.state is State.CANCELED and row.expires_at <= timezone.now()
+    return replace(update, state=State.EXPIRED) if overdue else update
 
 
 def _due(row: Transaction, state: State) -> Any:
