@@ -2,7 +2,7 @@
 
 import os
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -15,8 +15,13 @@ from .gateways.base import Gateway
 
 __all__ = ["gateways"]
 
+if TYPE_CHECKING:
+    ConnectionHandler = BaseConnectionHandler[Gateway]
+else:
+    ConnectionHandler = BaseConnectionHandler
 
-class GatewayHandler(BaseConnectionHandler):
+
+class GatewayHandler(ConnectionHandler):
     """Adapters by alias. They are shared between threads, so that each keeps one pooled session."""
 
     exception_class = UnknownGateway
@@ -42,7 +47,7 @@ class GatewayHandler(BaseConnectionHandler):
         """
         given = self.settings[alias]
         try:
-            backend = import_string(given["BACKEND"])
+            backend: type[Gateway] = import_string(given["BACKEND"])
             return backend(alias, **given.get("OPTIONS", {}))
         except (ImportError, KeyError, TypeError, ValueError) as error:
             raise ImproperlyConfigured(f'GATEWAYPAY["GATEWAYS"]["{alias}"]: {type(error).__name__}: {error}') from error

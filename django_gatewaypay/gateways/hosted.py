@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 from urllib.parse import quote
 
 from ..exceptions import GatewayRejected, GatewayUnavailable, MalformedCallback
@@ -124,7 +124,7 @@ def _captured(data: Mapping[str, Any]) -> Money | None:
         return None
 
 
-def _is_reference(value: object) -> bool:
+def _is_reference(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
 
 

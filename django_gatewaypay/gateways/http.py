@@ -210,4 +210,4 @@ def read_retry_after(value: str | None) -> int | None:
 def backoff(attempt: int, retry_after: int | None = None) -> float:
     """Seconds before the next try: doubling from 0.25, with 50 to 100 % jitter, or what was asked for."""
     jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads load, guards nothing
-    return max(float(retry_after or 0), min(0.25 * 2**attempt, 5.0) * jitter)
+    return max(float(retry_after or 0), min(0.25 * 2.0**attempt, 5.0) * jitter)
