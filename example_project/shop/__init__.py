@@ -1,0 +1,1 @@
+"""The shop itself: products, orders, and how they are paid."""
