@@ -2,14 +2,11 @@
 
 import base64
 import os
-from importlib.util import find_spec
-from pathlib import Path
 
 from . import embedded
 
 # Only a test run needs servers; the type checker and makemigrations read these settings too.
 UNDER_TEST = "PYTEST_VERSION" in os.environ
-BASE_DIR = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = "a constant for tests, known to everybody"
 DEBUG = False
@@ -32,11 +29,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "channels",
     "django_gatewaypay",
+    "django_gatewaypay.sandbox.apps.SandboxConfig",
+    "tests.shop",
 ]
-if (BASE_DIR / "django_gatewaypay" / "sandbox" / "apps.py").exists():
-    INSTALLED_APPS.append("django_gatewaypay.sandbox.apps.SandboxConfig")
-if find_spec("tests.shop"):
-    INSTALLED_APPS.append("tests.shop")
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -91,6 +86,7 @@ HOSTED_SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes for the tests!!")
 GATEWAYPAY = {
     "BASE_URL": "https://shop.example",
     "ORDERS": "tests.shop.ShopOrders",
+    "ALLOW_SANDBOX": True,  # this is the "test suite" of its check
     "GATEWAYS": {
         "hosted": {
             "BACKEND": "django_gatewaypay.gateways.hosted.HostedGateway",
