@@ -91,7 +91,7 @@ class Demo:
         return 0
 
     def start(self, port: int) -> None:
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+        os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
         os.environ.setdefault("BASE_URL", f"http://{HOST}:{port}")
         os.environ["PYTHONUNBUFFERED"] = "1"
         own_valkey = None if os.environ.get("REDIS_URL") else self.start_valkey()

@@ -14,7 +14,7 @@ STAFF = "admin"
 PRODUCTS = (
     ("sardines", "Tinned sardines", "Lisbon", 590, "EUR",
      "Six small fish in good olive oil, packed by hand and wrapped in paper that you will want to keep."),
-    ("fisherman-scarf", "Fisherman’s scarf", "Lisbon", 2400, "EUR",
+    ("wool-scarf", "Wool scarf", "Lisbon", 2400, "EUR",
      "Two metres of undyed wool in a plain rib. It has been to sea and did not mind."),
     ("enamel-mug", "Enamel mug", "Portland", 1999, "USD",
      "Steel under white enamel, with a blue rim. It chips with dignity, and it outlives its owner."),
