@@ -59,7 +59,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def permits(self, request: HttpRequest, codename: str) -> bool:
         """Whether staff may use an action of their own permission."""
-        return request.user.has_perm(f"gatewaypay.{codename}")  # type: ignore[union-attr]  # admins have users
+        return request.user.has_perm(f"gatewaypay.{codename}")
 
 
 def badge(kind: str, text: object) -> SafeString:
@@ -126,7 +126,16 @@ class TransactionAdmin(ReadOnlyAdmin):
         (_("Times"), {"fields": ("created_at", "updated_at", "expires_at", "version", "id")}),
         (_("Timeline"), {"fields": ("timeline",)}),
     )
-    readonly_fields = ("money", "state_badge", "attention_badges", "captured", "authorized", "refunded", "timeline", "id")
+    readonly_fields = (
+        "money",
+        "state_badge",
+        "attention_badges",
+        "captured",
+        "authorized",
+        "refunded",
+        "timeline",
+        "id",
+    )
 
     class Media:
         css = {"all": ("gatewaypay/admin.css",)}
@@ -221,8 +230,9 @@ class TransactionAdmin(ReadOnlyAdmin):
         """One button of the transaction's page: POST only, with its own permission."""
         if not allowed or request.method != "POST":
             raise PermissionDenied
-        rows = Transaction.objects.filter(pk=parse_id(pk))
-        self.run(request, rows, verb)
+        known = parse_id(pk)
+        if known:
+            self.run(request, Transaction.objects.filter(pk=known), verb)
         return HttpResponseRedirect(reverse("admin:gatewaypay_transaction_change", args=[pk]))
 
     def change_view(

@@ -92,12 +92,11 @@ class TransactionConsumer(AsyncWebsocketConsumer):
 
     async def read(self) -> Transaction | None:
         """The row, if this socket may still see it."""
-        if self.pk is None:
-            return None
-        return await database_sync_to_async(self._read)()
+        found: Transaction | None = await database_sync_to_async(self._read)()
+        return found
 
     def _read(self) -> Transaction | None:
-        row = Transaction.objects.filter(pk=self.pk).first()
+        row = Transaction.objects.filter(pk=self.pk).first() if self.pk else None
         cookies = parse_cookie(self.headers().get("cookie", ""))
         token = next((word for word in self.scope.get("subprotocols", []) if word.startswith(TOKEN_PREFIX)), "")
         allowed = row is not None and may_see(row, user=self.scope.get("user"), token=token, cookies=cookies)

@@ -35,7 +35,9 @@ def settle(transaction_id: uuid.UUID, previous: State, state: State, owed: int |
 
 def _send_signal(transaction_id: uuid.UUID, previous: State, state: State) -> None:
     row = Transaction.objects.get(pk=transaction_id)
-    for receiver, error in transaction_changed.send_robust(Transaction, transaction=row, previous=previous, state=state):
+    for receiver, error in transaction_changed.send_robust(
+        Transaction, transaction=row, previous=previous, state=state
+    ):
         if isinstance(error, Exception):
             logger.error("receiver failed transaction=%s receiver=%r", transaction_id, receiver, exc_info=error)
 

@@ -173,7 +173,8 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
             mismatch = "currency_mismatch"
     paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.amount
     wrong_total = totals["captured"] > facts.amount or (update.state is State.SUCCESS and not paid_in_full)
-    return replace(facts, **totals), mismatch or ("amount_mismatch" if wrong_total else "")
+    merged = replace(facts, captured=totals["captured"], authorized=totals["authorized"], refunded=totals["refunded"])
+    return merged, mismatch or ("amount_mismatch" if wrong_total else "")
 
 
 def _minor_in(currency: str, money: Money) -> int | None:
@@ -211,9 +212,7 @@ def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_pa
     return Decision(facts=moved, kind=Kind.MOVED, owed=owed)
 
 
-def _owed_for_success(
-    facts: Facts, *, late: bool, late_payment: str
-) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
+def _owed_for_success(facts: Facts, *, late: bool, late_payment: str) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
     if facts.order_paid or (late and facts.replaced):
         return None, frozenset({"duplicate_payment", "late"} if late else {"duplicate_payment"})
     if late and late_payment != "fulfil":
@@ -259,7 +258,9 @@ def apply_update(
     for race in range(MAX_RACES):
         row = _read(transaction_id, update)
         facts = _facts_of(row)
-        decision = decide(facts, _name_the_end(row, update), local=local, late_payment=settings.LATE_PAYMENT, flags=flags)
+        decision = decide(
+            facts, _name_the_end(row, update), local=local, late_payment=settings.LATE_PAYMENT, flags=flags
+        )
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
@@ -290,7 +291,7 @@ class Entry:
                 if decision.kind in {Kind.MOVED, Kind.AMENDED} and not self._write_row(row, decision):
                     return False
                 if decision.kind:
-                    self._write_event(row, decision, before)
+                    self._write_event(row, decision.kind, before, self.note or decision.note)
                 owed = self._write_owed(row, decision) if decision.owed else None
                 if self.callback:
                     self._write_callback(row)
@@ -331,10 +332,10 @@ class Entry:
             changes |= {"claimed_until": None, "poll_attempts": 0, "next_poll_at": _due(row, facts.state)}
         return changes
 
-    def _write_event(self, row: Transaction, decision: Decision, before: str) -> None:
+    def _write_event(self, row: Transaction, kind: Kind, before: str, note: str) -> None:
         TransactionEvent.objects.create(
             transaction=row,
-            kind=decision.kind,
+            kind=kind,
             version=row.version,
             from_state=before,
             to_state=row.state,
@@ -346,7 +347,7 @@ class Entry:
             refunded_minor=row.refunded_minor,
             source=self.source,
             evidence=evidence(self.update),
-            note=(self.note or decision.note)[:255],
+            note=note[:255],
             callback=self.callback,
             actor=self.actor,
             created_at=timezone.now(),

@@ -102,7 +102,9 @@ class Transaction(models.Model):
         )
         constraints = (
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="gatewaypay_amount_positive"),
-            models.CheckConstraint(condition=Q(state__in=[str(state) for state in State]), name="gatewaypay_state_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=[str(state) for state in State]), name="gatewaypay_state_known"
+            ),
             models.UniqueConstraint(
                 fields=("gateway", "order_id"),
                 condition=Q(state__in=OPEN),
@@ -194,9 +196,7 @@ class TransactionEvent(AppendOnly):
     evidence = models.JSONField(default=dict)
     note = models.CharField(max_length=255, blank=True)
     callback = models.ForeignKey("Callback", null=True, on_delete=models.PROTECT, related_name="events")
-    actor = models.ForeignKey(
-        django_settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    actor = models.ForeignKey(django_settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -28,7 +28,7 @@ class InitiateSerializer(serializers.Serializer[Any]):
         unknown = sorted(str(name)[:64] for name in names - set(self.fields) - {"csrfmiddlewaretoken"})
         if unknown:
             refused = _("This field cannot be sent.")
-            raise serializers.ValidationError(dict.fromkeys(unknown, [refused]))
+            raise serializers.ValidationError({name: [refused] for name in unknown})
         return super().to_internal_value(data)
 
     def validate_return_url(self, value: str) -> str:

@@ -63,7 +63,7 @@ def ask_again_soon(transaction_id: str) -> None:
 def enqueue(task: "Task[..., Any]", *args: str, countdown: float = 0) -> bool:
     """Hand work to Celery; False, and a line in the log, when the broker is not there."""
     try:
-        task.apply_async(args=args, countdown=countdown or None, retry=False)
+        task.apply_async(args=args, countdown=countdown, retry=False)
     except (OperationalError, OSError) as error:
         logger.warning("broker unavailable task=%s error=%s", task.name, type(error).__name__)
         return False

@@ -52,7 +52,8 @@ def told(hosted: GatewayServer, row: Transaction, **said: Any) -> Callable[[], A
     headers, body = hosted.callback(row.gateway_reference, **said)
 
     def arrive() -> Any:
-        return [services.process_callback(pk) for pk in services.receive_callback("hosted", CallbackRequest(headers, body))]
+        stored = services.receive_callback("hosted", CallbackRequest(headers, body))
+        return [services.process_callback(pk) for pk in stored]
 
     return arrive
 

@@ -23,7 +23,7 @@ GUEST = "guest"
 
 
 @sensitive_variables()
-def mint_token(transaction_id: uuid.UUID, secret: str | None = None) -> str:
+def mint_token(transaction_id: uuid.UUID, secret: str | bytes | None = None) -> str:
     """The 256-bit capability token of a transaction."""
     digest = salted_hmac("gatewaypay.token", str(transaction_id), secret=secret, algorithm="sha256").digest()
     return TOKEN_PREFIX + urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -176,7 +176,7 @@ def dump_update(update: PaymentUpdate) -> dict[str, Any]:
 
 def load_update(said: dict[str, Any]) -> PaymentUpdate:
     """The update that `dump_update` wrote."""
-    money = {name: Money(*said[name]) for name in MONEY_FIELDS if said.get(name)}
-    text = {name: said.get(name, "") for name in TEXT_FIELDS}
-    state = State(said["state"]) if said.get("state") else None
-    return PaymentUpdate(state=state, raw=said.get("raw", {}), **text, **money)
+    known: dict[str, Any] = {name: said[name] for name in TEXT_FIELDS if name in said}
+    known |= {name: Money(*said[name]) for name in MONEY_FIELDS if name in said}
+    state = State(said["state"]) if "state" in said else None
+    return PaymentUpdate(state=state, raw=said.get("raw", {}), **known)

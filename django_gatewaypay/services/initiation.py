@@ -104,10 +104,10 @@ def initiate(
     try:
         row = _insert(wish, quote, minor, access.owner_user(request))
     except IntegrityError:
-        row = wish.find_by_key() or _join_open(wish, minor, request)
-        if row is None:
+        faster = wish.find_by_key() or _join_open(wish, minor, request)
+        if faster is None:
             raise PaymentInProgress from None
-        return _resume(row)
+        return _resume(faster)
     logger.info("created transaction=%s order=%r gateway=%s", row.pk, row.order_id, alias)
     return Initiated(open_session(row), access.mint_token(row.pk), replayed=False)
 
@@ -135,9 +135,7 @@ class Wish:
         """
         if not self.idempotency_key:
             return None
-        found = Transaction.objects.filter(
-            owner_key=self.owner_key, idempotency_key=self.idempotency_key
-        ).first()
+        found = Transaction.objects.filter(owner_key=self.owner_key, idempotency_key=self.idempotency_key).first()
         if found and found.fingerprint != self.fingerprint:
             raise IdempotencyConflict
         return found

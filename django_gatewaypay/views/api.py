@@ -49,11 +49,11 @@ class PaymentView(APIView):
     throttle_classes = (RateLimit,)
     throttle_scope = "status"
     renderer_classes = (JSONRenderer,)
-    parser_classes = (StrictJSONParser,)
+    parser_classes: tuple[type[parsers.BaseParser], ...] = (StrictJSONParser,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         # A bearer token of ours must not make the host's own token classes answer 401.
-        if bearer_token(self.request.headers.get("Authorization", "") if self.request else ""):
+        if bearer_token(self.request.headers.get("Authorization", "")):
             return []
         return [import_string(path)() for path in settings.AUTHENTICATION]
 

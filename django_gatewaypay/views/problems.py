@@ -94,8 +94,9 @@ def _from_drf(error: drf.APIException) -> Response:
     if isinstance(error, drf.ValidationError):
         return problem(422, "invalid", "The request has invalid fields.", errors=error.detail)
     answer = problem(error.status_code, error.default_code, str(error.detail))
-    if isinstance(error, drf.Throttled) and error.wait is not None:
-        answer["Retry-After"] = str(int(error.wait) + 1)
-    if getattr(error, "auth_header", None):
-        answer["WWW-Authenticate"] = error.auth_header
+    wait, challenge = getattr(error, "wait", None), getattr(error, "auth_header", "")
+    if wait is not None:
+        answer["Retry-After"] = str(int(wait) + 1)
+    if challenge:
+        answer["WWW-Authenticate"] = challenge
     return answer

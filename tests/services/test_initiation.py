@@ -53,7 +53,11 @@ def test_a_payment_is_started_with_the_hosts_price(hosted: GatewayServer) -> Non
     assert (sent["amount"], sent["currency"], sent["transaction_id"]) == ("123456", "JPY", str(row.pk))
     assert sent["callback_url"] == "https://shop.example/payments/callbacks/hosted/"
     assert sent["return_url"] == f"https://shop.example/payments/return/{row.pk}/"
-    assert (row.state, row.version, row.next_action["url"]) == ("pending", 1, f"{hosted.url}pay/{row.gateway_reference}")
+    assert (row.state, row.version, row.next_action["url"]) == (
+        "pending",
+        1,
+        f"{hosted.url}pay/{row.gateway_reference}",
+    )
     assert timedelta(minutes=29) < row.expires_at - timezone.now() <= timedelta(minutes=30)
 
 
@@ -171,7 +175,9 @@ def test_an_order_that_cannot_be_found_starts_nothing(hosted: GatewayServer, ord
     assert not hosted.requests
 
 
-@pytest.mark.parametrize("fields", [{"mood": "refuse"}, {"price_minor": 0}, {"price_minor": -5}, {"price_minor": 10**16}])
+@pytest.mark.parametrize(
+    "fields", [{"mood": "refuse"}, {"price_minor": 0}, {"price_minor": -5}, {"price_minor": 10**16}]
+)
 def test_what_cannot_be_paid_starts_nothing(hosted: GatewayServer, fields: dict[str, Any]) -> None:
     """A refused quote and an impossible price leave no row and no session."""
     with pytest.raises(OrderNotPayable):
