@@ -26,9 +26,10 @@ class ClaimLost(Exception):
 
 def settle(transaction_id: uuid.UUID, previous: State, state: State, owed: int | None) -> None:
     """What follows a committed change. A crash before or inside costs nothing: the sweep does it again."""
-    announce(transaction_id)
     if owed is not None:
         deliver(owed)
+    # Second, so that who reads "paid" on the page finds a paid order in the shop.
+    announce(transaction_id)
     if transaction_changed.has_listeners(Transaction):
         _send_signal(transaction_id, previous, state)
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from .conf import settings
 from .models import Transaction
-from .services.initiation import as_utc, public_url
+from .services.sessions import as_utc, public_url
 
 __all__ = ["InitiateSerializer", "initiated", "public_status", "websocket_path"]
 

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from moneyed import Money
 
-from django_gatewaypay import lifecycle
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import LOCAL_MOVES, TRANSITIONS, Facts, apply_update, decide
+from django_gatewaypay.lifecycle import TRANSITIONS, Facts, apply_update, decide, door
+from django_gatewaypay.lifecycle.decision import LOCAL_MOVES
 from django_gatewaypay.models import Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -350,7 +350,7 @@ class TestApplyUpdate:
         def crash(*_: Any, **__: Any) -> None:
             raise RuntimeError("the process dies here")
 
-        monkeypatch.setattr(lifecycle.Entry, "_write_owed", crash)
+        monkeypatch.setattr(door.Entry, "_write_owed", crash)
         with pytest.raises(RuntimeError):
             apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
 
@@ -370,8 +370,8 @@ class TestApplyUpdate:
     def test_endless_rivals_end_in_an_error_and_not_in_a_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The compare-and-set gives up after a bounded number of lost races."""
         row = make_transaction(State.PENDING)
-        monkeypatch.setattr(lifecycle, "MAX_RACES", 3)
-        monkeypatch.setattr(lifecycle.Entry, "_write_row", lambda *_: False)
+        monkeypatch.setattr(door, "MAX_RACES", 3)
+        monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
 
         with pytest.raises(InvalidTransition):
             apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)

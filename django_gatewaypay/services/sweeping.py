@@ -19,8 +19,8 @@ from ..lifecycle import apply_update
 from ..models import Callback, Fulfilment, Transaction
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
-from .initiation import open_session
 from .refreshing import expire, refresh
+from .sessions import open_session
 
 __all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
 

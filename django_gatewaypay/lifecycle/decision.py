@@ -1,0 +1,196 @@
+"""What an update makes of a transaction. Pure: facts and an update in, a decision out.
+
+It only ever climbs a fixed ladder of ranks and only ever raises totals, so duplicates and disorder end
+where order would have ended.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from moneyed import Money
+
+from ..models import Fulfilment, TransactionEvent
+from ..money import InvalidAmount, to_minor
+from ..types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
+
+__all__ = ["LOCAL_MOVES", "TRANSITIONS", "Decision", "Facts", "Kind", "decide"]
+
+#: Every legal move: up the ladder. Money that arrives late climbs past the closed states.
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    state: frozenset(other for other in State if other.rank > state.rank) for state in State
+}
+#: Moves that we may make on our own word. Anything else needs the gateway's.
+LOCAL_MOVES: Mapping[State, frozenset[State]] = {
+    State.CREATED: CLOSED_STATES,
+    State.PENDING: frozenset({State.EXPIRED, State.CANCELED, State.HELD}),
+}
+TAKEN_STATES = frozenset({State.HELD, State.SUCCESS})
+
+Kind = TransactionEvent.Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known about a transaction before an update. Amounts are minor units.
+
+    Args:
+        order_paid: another transaction has already earned the order's fulfilment.
+        replaced: a newer transaction of the same order exists.
+    """
+
+    state: State
+    amount: int
+    currency: str
+    captured: int = 0
+    authorized: int = 0
+    refunded: int = 0
+    reason: str = ""
+    late: bool = False
+    attention: frozenset[str] = frozenset()
+    gateway_reference: str = ""
+    payment_reference: str = ""
+    order_paid: bool = False
+    replaced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What an update does to a transaction.
+
+    Args:
+        kind: None when there is nothing to write; NOTED when only the ledger is.
+        owed: what the host is owed because of this move.
+        release_authorization: funds are reserved for nothing and must be let go at the gateway.
+    """
+
+    facts: Facts
+    kind: Kind | None
+    owed: Fulfilment.Kind | None = None
+    release_authorization: bool = False
+    note: str = ""
+
+
+def decide(
+    facts: Facts,
+    update: PaymentUpdate,
+    *,
+    local: bool = False,
+    late_payment: str = "review",
+    flags: Iterable[str] = (),
+) -> Decision:
+    """What `update` makes of `facts`. Pure, and in the end independent of order.
+
+    Args:
+        local: the update is our own conclusion (expiry, cancel), not the gateway's word.
+        late_payment: "fulfil" lets a late success fulfil its order without staff.
+        flags: attention codes to raise besides those that follow from the update.
+    """
+    if _is_foreign(facts, update):
+        return _decide_foreign(facts, update)
+    after, mismatch = _merge_money(facts, update)
+    after = replace(
+        after,
+        gateway_reference=facts.gateway_reference or update.gateway_reference,
+        payment_reference=facts.payment_reference or update.payment_reference,
+        attention=facts.attention | frozenset(flags),
+    )
+    target = _target(after, update, mismatch)
+    legal = LOCAL_MOVES.get(facts.state, frozenset()) if local else TRANSITIONS[facts.state]
+    stray_authorization = update.state is State.AUTHORIZED and facts.state in CLOSED_STATES
+    if mismatch:
+        after = replace(after, attention=after.attention | {"mismatch"})
+    if stray_authorization:
+        after = replace(after, attention=after.attention | {"late"})
+    if target in legal:
+        return _decide_move(facts, after, target, mismatch or update.decline_code, late_payment)
+    return Decision(
+        facts=after,
+        kind=_kind_without_move(facts, after, update),
+        release_authorization=stray_authorization,
+        note=f"ignored {update.state}" if update.state and update.state is not facts.state else "",
+    )
+
+
+def _is_foreign(facts: Facts, update: PaymentUpdate) -> bool:
+    """It names this transaction, but another session than the one that we opened."""
+    known, named = facts.gateway_reference, update.gateway_reference
+    return bool(known and named and known != named)
+
+
+def _decide_foreign(facts: Facts, update: PaymentUpdate) -> Decision:
+    if not (update.captured or update.state in TAKEN_STATES or update.state is State.AUTHORIZED):
+        return Decision(facts=facts, kind=Kind.NOTED, note=f"ignored {update.state} of another session")
+    after = replace(facts, attention=facts.attention | {"mismatch"})
+    if State.HELD in TRANSITIONS[facts.state]:
+        return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")
+    kind = Kind.AMENDED if after != facts else Kind.NOTED
+    return Decision(facts=after, kind=kind, note="money on another session")
+
+
+def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
+    """Totals only rise. Also why the update's money is not what we asked for, or nothing."""
+    mismatch = ""
+    totals = {"captured": facts.captured, "authorized": facts.authorized, "refunded": facts.refunded}
+    for name, known in totals.items():
+        money: Money | None = getattr(update, name)
+        if money is None:
+            continue
+        minor = _minor_in(facts.currency, money)
+        if minor is not None:
+            totals[name] = max(known, minor)
+        elif money.currency.code != facts.currency:
+            mismatch = "currency_mismatch"
+    paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.amount
+    wrong_total = totals["captured"] > facts.amount or (update.state is State.SUCCESS and not paid_in_full)
+    merged = replace(facts, captured=totals["captured"], authorized=totals["authorized"], refunded=totals["refunded"])
+    return merged, mismatch or ("amount_mismatch" if wrong_total else "")
+
+
+def _minor_in(currency: str, money: Money) -> int | None:
+    """The amount in minor units; None when it is another currency or no amount of this one."""
+    if money.currency.code != currency:
+        return None
+    try:
+        return to_minor(money)
+    except InvalidAmount:
+        return None
+
+
+def _target(after: Facts, update: PaymentUpdate, mismatch: str) -> State:
+    """The state that the update asks for, given everything that is known by now."""
+    wanted = update.state or after.state
+    in_full = update.captured is not None and _minor_in(after.currency, update.captured) == after.amount
+    if wanted is State.SUCCESS:
+        return State.SUCCESS if in_full else State.HELD
+    foreign_money = mismatch == "currency_mismatch" and bool(update.captured)
+    # Money that was taken is never told as a failure.
+    told_as_failure = after.captured and max(wanted, after.state, key=lambda state: state.rank) in CLOSED_STATES
+    return State.HELD if foreign_money or told_as_failure else wanted
+
+
+def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_payment: str) -> Decision:
+    late = facts.late or (facts.state in CLOSED_STATES and target in TAKEN_STATES)
+    if target is State.SUCCESS:
+        owed, flags = _owed_for_success(facts, late=late, late_payment=late_payment)
+        reason = ""
+    else:
+        flags = frozenset({"mismatch"}) if target is State.HELD else frozenset()
+        owed = Fulfilment.Kind.RELEASE if facts.state in OPEN_STATES and target in CLOSED_STATES else None
+        reason = reason or ("unexpected_capture" if target is State.HELD else "")
+    moved = replace(after, state=target, reason=reason, late=late, attention=after.attention | flags)
+    return Decision(facts=moved, kind=Kind.MOVED, owed=owed)
+
+
+def _owed_for_success(facts: Facts, *, late: bool, late_payment: str) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
+    if facts.order_paid or (late and facts.replaced):
+        return None, frozenset({"duplicate_payment", "late"} if late else {"duplicate_payment"})
+    if late and late_payment != "fulfil":
+        return None, frozenset({"late"})
+    return Fulfilment.Kind.FULFIL, frozenset()
+
+
+def _kind_without_move(facts: Facts, after: Facts, update: PaymentUpdate) -> Kind | None:
+    if after != facts:
+        return Kind.AMENDED
+    contradicts = update.state is not None and update.state is not facts.state
+    return Kind.NOTED if contradicts else None

@@ -1,0 +1,108 @@
+"""Open the gateway's session of a transaction, and let what waits for it know."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from ..conf import settings
+from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
+from ..lifecycle import apply_update
+from ..models import Transaction
+from ..schedule import backoff_delay
+from ..types import PaymentRequest, PaymentSession, PaymentUpdate, Source, State
+from .callbacks import match_waiting_callbacks
+from .refreshing import gateway_of
+
+__all__ = ["as_utc", "open_session", "payment_request", "public_url"]
+
+logger = logging.getLogger("gatewaypay.initiate")
+
+
+def open_session(row: Transaction) -> Transaction:
+    """Open the gateway's session for a `created` row that the caller has claimed.
+
+    The gateway's idempotency key is our id: however often this runs, there is one session.
+
+    Raises:
+        GatewayDeclined, GatewayRejected: a definite no; the row is `failed`.
+        GatewayUnavailable: the row stays `created`, free for the next try.
+    """
+    if row.state != State.CREATED:
+        return row
+    with _telling_the_transaction(row):
+        try:
+            session = gateway_of(row).create_session(payment_request(row))
+        except (GatewayDeclined, GatewayRejected) as error:
+            code = getattr(error, "decline_code", "") or "gateway_rejected"
+            refused = PaymentUpdate(state=State.FAILED, decline_code=code, raw={"code": error.code})
+            apply_update(row.pk, refused, source=Source.INITIATE)
+            raise
+        except BaseException:
+            _release_claim(row)
+            raise
+    return _land(row, session)
+
+
+def _land(row: Transaction, session: PaymentSession) -> Transaction:
+    opened = PaymentUpdate(
+        state=State.PENDING,
+        gateway_reference=session.gateway_reference,
+        payment_reference=session.payment_reference,
+    )
+    outcome = apply_update(row.pk, opened, source=Source.INITIATE, session=session)
+    if match_waiting_callbacks(outcome.transaction):
+        return Transaction.objects.get(pk=row.pk)
+    return outcome.transaction
+
+
+def _release_claim(row: Transaction) -> None:
+    attempts = row.poll_attempts + 1
+    due = timezone.now() + backoff_delay(attempts - 1, first=20)
+    Transaction.objects.filter(pk=row.pk, state=State.CREATED).update(
+        claimed_until=None, poll_attempts=attempts, next_poll_at=due
+    )
+
+
+@contextmanager
+def _telling_the_transaction(row: Transaction) -> Iterator[None]:
+    """Log a gateway's error, and let it say which transaction it was about."""
+    try:
+        yield
+    except GatewayError as error:
+        error.transaction_id = str(row.pk)
+        level = logging.WARNING if isinstance(error, GatewayUnavailable) else logging.INFO
+        logger.log(
+            level, "no session transaction=%s error=%s code=%r request=%r",
+            row.pk, type(error).__name__, error.code, error.request_id,
+        )  # fmt: skip
+        raise
+
+
+def payment_request(row: Transaction) -> PaymentRequest:
+    """What the gateway is asked for; the same at every retry."""
+    return PaymentRequest(
+        transaction_id=str(row.pk),
+        order_id=row.order_id,
+        amount=row.amount,
+        callback_url=public_url("callback", row.gateway),
+        return_url=public_url("return", row.pk),
+        expires_at=as_utc(row.expires_at),
+        idempotency_key=f"gatewaypay-{row.pk}",
+        description=row.description or row.order_id,
+    )
+
+
+def public_url(name: str, *args: Any) -> str:
+    """One of our URLs under the host's public origin."""
+    return settings.BASE_URL.rstrip("/") + reverse(f"gatewaypay:{name}", args=args)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """An aware UTC time, whether the host has USE_TZ or not; whole seconds."""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return aware.astimezone(UTC).replace(microsecond=0)
