@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -220,9 +222,16 @@ class TransactionAdmin(ReadOnlyAdmin):
         ]
         return [*own, *super().get_urls()]
 
+    # A gateway is asked here: never inside a database transaction, also where the host has ATOMIC_REQUESTS.
+    @method_decorator(transaction.non_atomic_requests)
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
+
+    @method_decorator(transaction.non_atomic_requests)
     def refresh_view(self, request: HttpRequest, pk: str) -> HttpResponse:
         return self.button(request, pk, refresh, allowed=self.has_refresh_permission(request))
 
+    @method_decorator(transaction.non_atomic_requests)
     def expire_view(self, request: HttpRequest, pk: str) -> HttpResponse:
         return self.button(request, pk, expire, allowed=self.has_expire_permission(request))
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,12 +46,24 @@ class TransactionConsumer(AsyncWebsocketConsumer):
             # Before the handshake: a plain 403, the same for what is not there and what is not yours.
             await self.close()
             return
-        await self.channel_layer.group_add(group_name(row.pk), self.channel_name)
-        self.joined = True
+        if not await self.join(row.pk):
+            await self.close()
+            return
         offered = self.scope.get("subprotocols", [])
         await self.accept(PROTOCOL if PROTOCOL in offered else None)
         self.closer = asyncio.create_task(self.close_when_old())
         await self.send_snapshot()
+
+    async def join(self, pk: uuid.UUID) -> bool:
+        """Join the group; a page whose socket is refused polls, one whose socket is deaf would wait."""
+        try:
+            await self.channel_layer.group_add(group_name(pk), self.channel_name)
+        # Whatever the layer raises when its server is away.
+        except Exception as error:  # noqa: BLE001
+            logger.warning("not joined transaction=%s error=%s", pk, type(error).__name__)
+            return False
+        self.joined = True
+        return True
 
     async def disconnect(self, code: int) -> None:
         if self.closer:

@@ -3,6 +3,7 @@
 
 const POLL_MS = 5000;
 const ASK_GATEWAY_MS = 10000;
+const RESYNC_MS = 10000;
 const page = () => document.getElementById("gatewaypay");
 const isFinal = () => page().hasAttribute("data-final");
 const version = () => Number(page().dataset.version);
@@ -62,6 +63,11 @@ async function poll() {
   if (response?.ok && (await response.json()).version > version()) show(page().dataset.pageUrl);
 }
 
+// A nudge may be lost on its way to an open socket: asking costs one read, and shows the truth.
+function resync() {
+  if (socket?.readyState === WebSocket.OPEN) socket.send("resync");
+}
+
 function askGateway() {
   if (!isFinal() && !document.hidden && page().dataset.screen === "confirming") show(page().dataset.returnUrl);
 }
@@ -69,5 +75,6 @@ function askGateway() {
 connect();
 setInterval(poll, POLL_MS);
 setInterval(askGateway, ASK_GATEWAY_MS);
+setInterval(resync, RESYNC_MS);
 addEventListener("online", () => show(page().dataset.pageUrl));
 addEventListener("pageshow", (event) => { if (event.persisted) show(page().dataset.pageUrl); });
