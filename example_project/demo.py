@@ -75,7 +75,9 @@ class Demo:
 
     def run(self) -> int:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            signal.signal(getattr(signal, name), lambda *_: self.stop.set())
+            # Under nohup it is to outlive its terminal.
+            if name != "SIGHUP" or signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                signal.signal(getattr(signal, name), lambda *_: self.stop.set())
         try:
             port = free_port_wanted()
             self.start(port)

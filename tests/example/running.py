@@ -13,10 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
+from django.conf import settings
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+#: For every test of the demo.
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "postgresql" in settings.DATABASES["default"]["ENGINE"],
+        reason="the demo brings its own database; the run on SQLite has shown it",
+    ),
+]
 READY = "Ctrl-C stops everything."
 # What the surrounding test run says about itself is not for the demo.
 OURS = re.compile(r"DJANGO_|GATEWAYPAY_|DATABASE_URL|REDIS_URL|BASE_URL|PORT|PYTEST_|COV_")
@@ -123,10 +133,23 @@ def running_demo(folder: Path) -> Iterator[Demo]:
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """Parent and state of every process that is not a zombie."""
-    lines = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split() for line in lines.splitlines())
-    return {int(pid): (int(parent), state) for pid, parent, state in rows if not state.startswith("Z")}
+    """Parent and command line of every process that is not a zombie."""
+    if Path("/proc/self/stat").exists():
+        return dict(filter(None, map(process, Path("/proc").glob("[0-9]*"))))
+    command = ["ps", "-A", "-o", "pid=,ppid=,stat=,args="]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = (line.split(None, 3) for line in lines)
+    return {int(row[0]): (int(row[1]), row[-1]) for row in rows if not row[2].startswith("Z")}
+
+
+def process(folder: Path) -> tuple[int, tuple[int, str]] | None:
+    """One process, as Linux tells it; None when it is gone."""
+    try:
+        state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return None
+    return None if state == "Z" else (int(folder.name), (int(parent), command))
 
 
 class Shopper:

@@ -2,16 +2,15 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import requests
 
-from .running import READY, Demo, Shopper, processes, read, running_demo, until
+from .running import MARKS, READY, Demo, Shopper, processes, read, running_demo, until
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 ENDINGS = [
     ("pay", "success", "", 1),
@@ -153,7 +152,7 @@ def test_a_child_dies(tmp_path: Path) -> None:
     """When a part dies, the rest ends too, with a reason and a code."""
     with running_demo(tmp_path / "data") as demo:
         started = demo.descendants()
-        web = next(pid for pid in started if "uvicorn" in command_of(pid))
+        web = next(pid for pid in started if "uvicorn" in processes()[pid][1])
         os.kill(web, signal.SIGKILL)
         code = demo.wait_until_ended()
 
@@ -162,8 +161,3 @@ def test_a_child_dies(tmp_path: Path) -> None:
     assert started.isdisjoint(processes())
     with pytest.raises(requests.ConnectionError):
         requests.get(demo.url, timeout=2)
-
-
-def command_of(pid: int) -> str:
-    """The command line of a process."""
-    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout

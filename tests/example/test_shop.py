@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from .running import Demo, Shopper
+from .running import MARKS, Demo, Shopper
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 JSON = {"Content-Type": "application/json"}
 BAD_ORDERS = [
@@ -170,3 +170,4 @@ def test_static_files(shopper: Shopper) -> None:
         "admin/css/base.css",
     ):
         assert shopper.get(f"/static/{path}").status_code == 200
+    assert shopper.get("/favicon.ico").headers["Content-Type"] == "image/svg+xml"
