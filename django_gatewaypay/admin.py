@@ -1,6 +1,7 @@
 """The admin: staff read everything here, and change nothing but through the services."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -118,15 +119,23 @@ class TransactionAdmin(ReadOnlyAdmin):
     actions = ("refresh_selected", "expire_selected")
     change_form_template = "admin/gatewaypay/transaction/change_form.html"
     fieldsets = (
-        (None, {"fields": ("order_id", "money", "state_badge", "reason", "late", "attention_badges", "description")}),
-        (_("Money"), {"fields": ("captured", "authorized", "refunded")}),
+        (
+            None,
+            {
+                "fields": (
+                    ("order_id", "description"),
+                    ("money", "captured", "refunded"),
+                    ("state_badge", "reason", "late"),
+                )
+            },
+        ),
+        (_("What happened"), {"fields": ("attention_badges", "timeline")}),
         (
             _("Gateway"),
-            {"fields": ("gateway", "gateway_reference", "payment_reference", "next_poll_at", "poll_attempts")},
+            {"fields": (("gateway", "gateway_reference", "payment_reference"), ("next_poll_at", "poll_attempts"))},
         ),
-        (_("Shopper"), {"fields": ("user", "return_url", "waiting_since")}),
-        (_("Times"), {"fields": ("created_at", "updated_at", "expires_at", "version", "id")}),
-        (_("Timeline"), {"fields": ("timeline",)}),
+        (_("Shopper"), {"fields": (("user", "waiting_since"), "return_url")}),
+        (_("Details"), {"fields": (("created_at", "expires_at", "updated_at"), ("authorized", "version"), "id")}),
     )
     readonly_fields = (
         "money",
@@ -173,12 +182,16 @@ class TransactionAdmin(ReadOnlyAdmin):
         marks = [badge("attention", code) for code in sorted(row.attention_codes)]
         return SafeString(" ".join(marks)) if marks else SafeString("—")
 
-    @admin.display(description="")
+    @admin.display(description=_("timeline"))
     def timeline(self, row: Transaction) -> str:
-        events = row.events.select_related("callback", "actor")
-        fulfilments = row.fulfilments.all()
-        context = {"row": row, "events": events, "fulfilments": fulfilments}
-        return render_to_string("admin/gatewaypay/transaction/timeline.html", context)
+        """Ledger, inbox and outbox of the transaction, in the order in which things happened."""
+        entries = [
+            *((event.created_at, event, "event") for event in row.events.select_related("callback", "actor")),
+            *((said.received_at, said, "callback") for said in row.callbacks.filter(events=None)),
+            *((owed.done_at or owed.created_at, owed, "fulfilment") for owed in row.fulfilments.all()),
+        ]
+        entries.sort(key=itemgetter(0))
+        return render_to_string("admin/gatewaypay/transaction/timeline.html", {"entries": entries})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -80,7 +80,6 @@ def apply_update(
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
             decision = replace(decision, kind=None)
         if entry.write(row, decision):
-            _log(row, facts, decision, source)
             return Outcome(row, decision, moved=decision.kind is Kind.MOVED)
         time.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311 - spreads rivals, guards nothing
     raise InvalidTransition("Too many changes at once; try again.")
@@ -99,7 +98,7 @@ class Entry:
 
     def write(self, row: Transaction, decision: Decision) -> bool:
         """One commit: row, ledger, outbox, inbox. False when somebody else changed the row first."""
-        before = row.state
+        before, flags = row.state, row.attention_codes
         try:
             with transaction.atomic():
                 if decision.kind in {Kind.MOVED, Kind.AMENDED} and not self._write_row(row, decision):
@@ -110,6 +109,7 @@ class Entry:
                 if self.callback:
                     self._write_callback(row)
                 if decision.kind in {Kind.MOVED, Kind.AMENDED}:
+                    transaction.on_commit(partial(_log, row, before, flags, self.source), robust=True)
                     after = partial(dispatch.settle, row.pk, State(before), State(row.state), owed)
                     transaction.on_commit(after, robust=True)
         # Another transaction of this order earned the fulfilment first, or the same version was written.
@@ -241,12 +241,12 @@ def evidence(update: PaymentUpdate) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value}
 
 
-def _log(row: Transaction, before: Facts, decision: Decision, source: Source) -> None:
-    if decision.kind is Kind.MOVED:
+def _log(row: Transaction, before: str, flags: frozenset[str], source: Source) -> None:
+    if row.state != before:
         logger.info(
             "moved transaction=%s from=%s to=%s source=%s version=%s late=%s",
-            row.pk, before.state, row.state, source, row.version, row.late,
+            row.pk, before, row.state, source, row.version, row.late,
         )  # fmt: skip
-    raised = decision.facts.attention - before.attention
+    raised = row.attention_codes - flags
     if raised:
         logger.warning("attention transaction=%s codes=%s source=%s", row.pk, ",".join(sorted(raised)), source)
