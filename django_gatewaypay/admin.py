@@ -125,7 +125,7 @@ class TransactionAdmin(ReadOnlyAdmin):
                 "fields": (
                     ("order_id", "description"),
                     ("money", "captured", "refunded"),
-                    ("state_badge", "reason", "late"),
+                    ("state_badge", "reason"),
                 )
             },
         ),
@@ -175,7 +175,8 @@ class TransactionAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, row: Transaction) -> SafeString:
-        return badge(str(row.state), row.state)
+        late = badge("attention", _("late")) if row.late else ""
+        return format_html("{} {}", badge(str(row.state), row.state), late)
 
     @admin.display(description=_("attention"))
     def attention_badges(self, row: Transaction) -> SafeString:
