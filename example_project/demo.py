@@ -96,10 +96,10 @@ class Demo:
         os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
         os.environ.setdefault("BASE_URL", f"http://{HOST}:{port}")
         os.environ["PYTHONUNBUFFERED"] = "1"
-        own_valkey = None if os.environ.get("REDIS_URL") else self.start_valkey()
+        if not os.environ.get("REDIS_URL"):
+            self.start_valkey()
         prepare()
-        if own_valkey:
-            self.wait_for("Valkey", lambda: answers_tcp(own_valkey))
+        self.wait_for("the server of REDIS_URL", broker_answers, seconds=5)
         if self.stop.is_set():
             return
         self.children.append(Child("The web server", *uvicorn(port)))
@@ -107,20 +107,19 @@ class Demo:
         self.wait_for("the web server", lambda: answers_http(port))
         self.wait_for("the Celery worker", worker_answers)
 
-    def start_valkey(self) -> int:
+    def start_valkey(self) -> None:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port: int = probe.getsockname()[1]
         os.environ["REDIS_URL"] = f"redis://{HOST}:{port}/0"
         self.children.append(Child("Valkey", "-c", VALKEY, str(port), str(data_folder() / "valkey"), quiet=True))
-        return port
 
-    def wait_for(self, what: str, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def wait_for(self, what: str, ready: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        deadline = time.monotonic() + seconds
         while not self.stop.is_set() and not ready():
             self.check_children()
             if time.monotonic() > deadline:
-                raise CannotStart(f"{what} did not answer within {PATIENCE:.0f} seconds.")
+                raise CannotStart(f"{what} did not answer within {seconds:.0f} seconds.")
             self.stop.wait(0.1)
 
     def watch(self) -> None:
@@ -211,17 +210,23 @@ CELERY_ENVIRONMENT = {
 }
 
 
-def answers_tcp(port: int) -> bool:
+def broker_answers() -> bool:
+    """Whether Celery can reach its broker."""
+    from kombu.exceptions import OperationalError  # noqa: PLC0415 - with the line below
+
+    from . import celery_app  # noqa: PLC0415 - its settings read the environment that was just set
+
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
+        with celery_app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+    except (OperationalError, OSError):
         return False
     return True
 
 
 def answers_http(port: int) -> bool:
+    """Whether the shop's shelves can be read."""
     try:
-        # The whole stack down to the tables, and no shopper's page.
         with urllib.request.urlopen(f"http://{HOST}:{port}/api/products/", timeout=2) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
@@ -229,7 +234,8 @@ def answers_http(port: int) -> bool:
 
 
 def worker_answers() -> bool:
-    from . import celery_app  # noqa: PLC0415 - after the environment is set
+    """Whether a worker listens."""
+    from . import celery_app  # noqa: PLC0415 - as above
 
     return bool(celery_app.control.ping(timeout=0.5, limit=1))
 

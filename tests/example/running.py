@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,13 @@ def until(fact: Callable[[], Any], seconds: float = 10) -> Any:
 
 
 class Demo:
-    """A running demo."""
+    """A demo that was started; as a context manager it is gone afterwards whatever happens."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, **more: str) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = environment(folder, self.port)
+        self.environment = {**environment(folder, self.port), **more}
         self.log = folder.with_suffix(f".{self.port}.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -80,6 +80,21 @@ class Demo:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> "Demo":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.descendants()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.wait_until_ended()
+        except subprocess.TimeoutExpired:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+
     @property
     def output(self) -> str:
         return self.log.read_text()
@@ -88,8 +103,8 @@ class Demo:
         until(lambda: READY in self.output or self.process.poll() is not None, 60)
         assert self.process.poll() is None, self.output
 
-    def wait_until_ended(self) -> int:
-        return self.process.wait(15)
+    def wait_until_ended(self, seconds: float = 15) -> int:
+        return self.process.wait(seconds)
 
     def descendants(self) -> set[int]:
         """The processes that it has started, and those that they have."""
@@ -117,19 +132,9 @@ class Demo:
 @contextmanager
 def running_demo(folder: Path) -> Iterator[Demo]:
     """A demo that answers, and that is gone afterwards whatever happens."""
-    demo = Demo(folder)
-    try:
+    with Demo(folder) as demo:
         demo.wait_until_ready()
         yield demo
-    finally:
-        left = demo.descendants()
-        demo.process.send_signal(signal.SIGTERM)
-        try:
-            demo.wait_until_ended()
-        except subprocess.TimeoutExpired:
-            for pid in [demo.process.pid, *left]:
-                os.kill(pid, signal.SIGKILL)
-            demo.process.wait()
 
 
 def processes() -> dict[int, tuple[int, str]]:

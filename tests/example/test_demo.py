@@ -141,11 +141,22 @@ def test_second_start(tmp_path: Path) -> None:
 
 def test_port_taken(demo: Demo, tmp_path: Path) -> None:
     """A taken port is said at once, and nothing is left running."""
-    second = Demo(tmp_path / "data", port=demo.port)
+    with Demo(tmp_path / "data", port=demo.port) as second:
+        code = second.wait_until_ended()
 
-    assert second.wait_until_ended() == 1
+    assert code == 1
     assert f"port {demo.port} cannot be used" in second.output
     assert "Traceback" not in second.output
+
+
+def test_broker_missing(tmp_path: Path) -> None:
+    """A REDIS_URL that nobody answers at is said in one line, and nothing is left running."""
+    with Demo(tmp_path / "data", REDIS_URL="redis://127.0.0.1:1/0") as demo:
+        code = demo.wait_until_ended(30)
+
+    assert code == 1
+    assert "REDIS_URL did not answer" in demo.output
+    assert "Traceback" not in demo.output
 
 
 def test_a_child_dies(tmp_path: Path) -> None:
