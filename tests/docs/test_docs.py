@@ -13,6 +13,7 @@ from django.urls import URLPattern
 from django_gatewaypay import __version__, lifecycle
 from django_gatewaypay.conf import GatewayPaySettings
 from django_gatewaypay.models import Callback, Fulfilment, TransactionEvent
+from django_gatewaypay.permissions import COOKIE
 from django_gatewaypay.sandbox.decisions import Action
 from django_gatewaypay.sandbox.models import Mode
 from django_gatewaypay.types import Source, State
@@ -130,6 +131,11 @@ def test_every_problem_code_is_documented() -> None:
     text = read("docs/reference/http-api.md")
 
     assert [code for _, status, code in problems.ANSWERS if f"| {status} | `{code}` |" not in text] == []
+
+
+def test_the_guest_cookie_is_documented_by_name() -> None:
+    """Hosts list their cookies in a privacy notice."""
+    assert f"`{COOKIE}`" in read("docs/reference/http-api.md")
 
 
 @pytest.mark.parametrize("words", [Action, Mode])
