@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.connection import BaseConnectionHandler
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
 from .conf import settings
 from .exceptions import UnknownGateway
@@ -39,6 +40,7 @@ class GatewayHandler(ConnectionHandler):
     def configure_settings(self, settings_dict: Any) -> dict[str, dict[str, Any]]:
         return settings.GATEWAYS
 
+    @sensitive_variables("given")
     def create_connection(self, alias: str) -> Gateway:
         """Build the adapter of an alias.
 

@@ -184,7 +184,8 @@ class RefundRequest:
 class CallbackRequest:
     """A callback as it arrived; `body` is the raw bytes that were signed."""
 
-    headers: Mapping[str, str]
-    body: bytes
-    query: Mapping[str, str] = field(default_factory=dict)
-    url: str = ""
+    # Not in its repr, which error pages and traceback mails show.
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str = field(default="", repr=False)

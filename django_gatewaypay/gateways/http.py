@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,8 +31,9 @@ class GatewayResponse:
     """A gateway's definite answer."""
 
     status: int
-    data: dict[str, Any]
-    headers: Mapping[str, str]
+    # Not in its repr, which error pages and traceback mails show.
+    data: dict[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
 
 def is_loopback(host: str | None) -> bool:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from django.core.exceptions import ImproperlyConfigured
 from django.views.decorators.debug import sensitive_variables
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 from ..exceptions import InvalidSignature
 
-__all__ = ["Secrets", "read_secrets", "sign_standard_webhook", "verify_standard_webhook"]
+__all__ = ["NoSecret", "Secrets", "read_secrets", "sign_standard_webhook", "verify_standard_webhook"]
 
 #: A list of secrets, or a callable that returns one (a vault). The first signs, all verify.
 Secrets = Sequence[str] | Callable[[], Sequence[str]]
@@ -19,16 +20,20 @@ Secrets = Sequence[str] | Callable[[], Sequence[str]]
 WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
+class NoSecret(ImproperlyConfigured, ValueError):
+    """The host has configured no callback secret."""
+
+
 @sensitive_variables()
 def read_secrets(secrets: Secrets) -> Sequence[str]:
     """The secrets in force now.
 
     Raises:
-        ValueError: there is none, or one is empty.
+        NoSecret: there is none, or one is empty.
     """
     found = secrets() if callable(secrets) else secrets
     if isinstance(found, str) or not found or not all(found):
-        raise ValueError("At least one callback secret is needed, as a list of non-empty strings.")
+        raise NoSecret("At least one callback secret is needed, as a list of non-empty strings.")
     return found
 
 
@@ -38,6 +43,7 @@ def verify_standard_webhook(secrets: Secrets, headers: Mapping[str, str], body: 
 
     Raises:
         InvalidSignature: no secret signed these bytes under this id and time.
+        NoSecret: the host has none, so that nothing can be proved.
     """
     given = {name.lower(): value for name, value in headers.items()}
     if not WHOLE_SECONDS.fullmatch(given.get("webhook-timestamp", "")):

@@ -3,9 +3,11 @@
 import logging
 
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from .. import services, tasks
@@ -40,13 +42,20 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
         return _refuse(400, alias, "bad signature" if isinstance(error, InvalidSignature) else "unreadable")
     except (OperationalError, InterfaceError):
         logger.exception("database unavailable gateway=%r", alias)
-        return HttpResponse("Try again later.\n", status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        return _try_again()
+    except ImproperlyConfigured as error:
+        # Without a secret nothing can be proved; the gateway tells us again when the host has mended it.
+        logger.critical("misconfigured gateway=%r: %s", alias, error)
+        return _try_again()
 
 
+@sensitive_variables("body", "message")
 def _receive(request: HttpRequest, alias: str) -> HttpResponse:
     if alias not in settings.GATEWAYS:
         raise UnknownGateway
     gateway = gateways[alias]
+    # Python knows codecs that are no charsets; the query is read as UTF-8 whatever the sender says.
+    request.encoding = "utf-8"
     if request.content_type not in gateway.callback_content_types or request.headers.get("Content-Encoding"):
         return _refuse(415, alias, "content type")
     body = read_body(request, MAX_BODY)
@@ -56,6 +65,12 @@ def _receive(request: HttpRequest, alias: str) -> HttpResponse:
             services.process_callback(callback_id)
     content, content_type = gateway.callback_response()
     return HttpResponse(content, content_type=content_type)
+
+
+def _try_again() -> HttpResponse:
+    return HttpResponse(
+        "Try again later.\n", status=503, content_type="text/plain", headers={"Retry-After": RETRY_AFTER_SECONDS}
+    )
 
 
 def _refuse(status: int, alias: str, why: str) -> HttpResponse:
