@@ -25,7 +25,7 @@ class InitiateSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         names = set(data) if isinstance(data, dict) else set()
-        unknown = sorted(str(name)[:64] for name in names - set(self.fields) - {"csrfmiddlewaretoken"})
+        unknown = sorted(printable(name) for name in names - set(self.fields) - {"csrfmiddlewaretoken"})
         if unknown:
             refused = _("This field cannot be sent.")
             raise serializers.ValidationError({name: [refused] for name in unknown})
@@ -35,6 +35,11 @@ class InitiateSerializer(serializers.Serializer[Any]):
         if value and not is_allowed_return(value):
             raise serializers.ValidationError(_("This address is not one that a payment may return to."))
         return value
+
+
+def printable(name: object) -> str:
+    """A name that a client made up, such that it can be repeated to it."""
+    return str(name)[:64].encode(errors="replace").decode()
 
 
 def is_allowed_return(url: str) -> bool:

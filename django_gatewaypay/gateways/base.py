@@ -126,6 +126,7 @@ class Gateway(ABC):
         """
         try:
             parts = urlsplit(url)
+            _ = parts.port  # raises where the port is something else
         except ValueError:
             parts = urlsplit("")
         secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
-from django.http import HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
 from rest_framework import parsers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import NotAcceptable, ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -21,6 +22,7 @@ from ..conf import settings
 from ..permissions import RateLimit, bearer_token, find_owned, remember_guest
 from ..registry import gateways
 from ..serializers import InitiateSerializer, initiated, public_status
+from ..services.access import owner_user
 from .body import read_body
 from .pages import problem_page, redirect_to_pay_page
 from .problems import not_found, problem, problem_for
@@ -28,6 +30,7 @@ from .problems import not_found, problem, problem_for
 __all__ = ["CancelView", "GatewaysView", "InitiateView", "StatusView"]
 
 MAX_BODY = 64 * 1024
+FORM = "application/x-www-form-urlencoded"
 
 
 class StrictJSONParser(parsers.JSONParser):
@@ -50,6 +53,9 @@ class PaymentView(APIView):
     throttle_scope = "status"
     renderer_classes = (JSONRenderer,)
     parser_classes: tuple[type[parsers.BaseParser], ...] = (StrictJSONParser,)
+    content_negotiation_class = DefaultContentNegotiation
+    versioning_class = None
+    metadata_class = None
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         # A bearer token of ours must not make the host's own token classes answer 401.
@@ -60,6 +66,11 @@ class PaymentView(APIView):
     def get_exception_handler(self) -> Any:
         return problem_for
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # Python knows codecs that are no charsets; which one is used is not the client's choice.
+        request.encoding = "utf-8"
+        return super().initialize_request(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         read_body(request._request, MAX_BODY)
         super().initial(request, *args, **kwargs)
@@ -67,7 +78,7 @@ class PaymentView(APIView):
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         try:
             return super().perform_content_negotiation(request, force)
-        except NotAcceptable:
+        except (NotAcceptable, Http404):
             return JSONRenderer(), JSONRenderer.media_type
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -83,16 +94,10 @@ class InitiateView(PaymentView):
     parser_classes = (StrictJSONParser, parsers.FormParser)
 
     def post(self, request: Request) -> HttpResponseBase:
-        is_form = not (request.content_type or "").startswith("application/json")
+        is_form = _is_form(request)
         if is_form and not bearer_token(request.headers.get("Authorization", "")):
             SessionAuthentication().enforce_csrf(request)
-        try:
-            started = self._start(request)
-        except Exception as error:
-            answer = problem_for(error)
-            if not is_form or answer is None:
-                raise
-            return problem_page(request._request, answer)
+        started = self._start(request)
         row = started.transaction
         response: HttpResponseBase = (
             redirect_to_pay_page(row) if is_form else Response(initiated(row, started.token), status=201)
@@ -101,6 +106,10 @@ class InitiateView(PaymentView):
             remember_guest(request._request, response, row)
         return response
 
+    def handle_exception(self, exc: Exception) -> Any:
+        answer = super().handle_exception(exc)
+        return problem_page(self.request._request, answer) if _is_form(self.request) else answer
+
     def _start(self, request: Request) -> services.Initiated:
         data = request.data.dict() if hasattr(request.data, "dict") else request.data
         wish = InitiateSerializer(data=data)
@@ -108,6 +117,10 @@ class InitiateView(PaymentView):
         return services.initiate(
             **wish.validated_data, request=request._request, idempotency_key=_idempotency_key(request)
         )
+
+
+def _is_form(request: Request) -> bool:
+    return request._request.content_type == FORM
 
 
 def _idempotency_key(request: Request) -> str:
@@ -134,7 +147,7 @@ class CancelView(PaymentView):
         row = find_owned(request, text_id)
         if row is None:
             return not_found()
-        return Response(public_status(services.cancel(row.pk, actor=request.user if row.user_id else None)))
+        return Response(public_status(services.cancel(row.pk, actor=owner_user(request))))
 
 
 class GatewaysView(PaymentView):

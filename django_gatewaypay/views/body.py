@@ -21,6 +21,7 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     body = request.read(limit + 1)
     if len(body) > limit:
         raise BodyTooLarge
-    # Where Django keeps it, for the parsers that come after us.
+    # Where Django keeps it, for the parsers that come after us; they go by the length, which a chunked body has not.
     request._body = body
+    request.META["CONTENT_LENGTH"] = str(len(body))
     return body
