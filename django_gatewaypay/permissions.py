@@ -1,6 +1,7 @@
 """Whose transaction is it? An unknown id and somebody else's id are answered alike."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from django.core import signing
@@ -13,9 +14,10 @@ from .conf import settings
 from .models import Transaction
 from .services import access
 
-__all__ = ["COOKIE", "RateLimit", "bearer_token", "find_owned", "guest_ids", "remember_guest"]
+__all__ = ["COOKIE", "RateLimit", "bearer_token", "find_owned", "guest_ids", "remember_guest", "seconds_to_wait"]
 
-COOKIE = "gatewaypay_guest"
+# Named so that Django hides it in error reports: it is a proof, like a password.
+COOKIE = "gatewaypay_guest_key"
 COOKIE_SALT = "gatewaypay.guest"
 COOKIE_DAYS = 30
 REMEMBERED = 10
@@ -93,3 +95,11 @@ class RateLimit(SimpleRateThrottle):
         if api_settings.NUM_PROXIES is None:
             return str(request.META.get("REMOTE_ADDR", ""))
         return str(super().get_ident(request))
+
+
+def seconds_to_wait(request: HttpRequest, scope: str) -> int:
+    """How long a visitor has to wait by the limit of a scope; 0 for whoever may go on. It counts this request."""
+    limit = RateLimit()
+    if limit.allow_request(request, SimpleNamespace(throttle_scope=scope)):
+        return 0
+    return int(limit.wait() or 0) + 1

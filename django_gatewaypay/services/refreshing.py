@@ -66,9 +66,9 @@ def _await_answer(row: Transaction) -> None:
     """Somebody waits: ask after 2, 5, 10 … seconds from now on."""
     now = timezone.now()
     due = schedule.next_poll_at(State(row.state), now, attempts=0, expires_at=row.expires_at, waiting=True)
-    Transaction.objects.filter(pk=row.pk, version=row.version, state__in=[State.PENDING, State.PROCESSING]).update(
-        waiting_since=now, poll_attempts=0, next_poll_at=due
-    )
+    asked = Transaction.objects.filter(pk=row.pk, version=row.version, state__in=[State.PENDING, State.PROCESSING])
+    if asked.update(waiting_since=now, poll_attempts=0, next_poll_at=due):
+        row.waiting_since = now  # the page that is shown next says "confirming"
 
 
 def ask_gateway(row: Transaction) -> PaymentUpdate | None:

@@ -1,5 +1,7 @@
 """The shopper's pages. What they show is read from the row, and only from the row."""
 
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ from rest_framework.response import Response
 from .. import services, tasks
 from ..conf import settings
 from ..models import Transaction
-from ..permissions import find_owned, guest_ids
+from ..permissions import find_owned, guest_ids, seconds_to_wait
 from ..serializers import websocket_path
 from ..services.access import owner_user, parse_id
 from ..types import FINAL_STATES, State
@@ -28,10 +30,26 @@ __all__ = ["check_page", "pay_page", "problem_page", "redirect_to_pay_page", "re
 LISTED = 20
 
 
+def rate_limited(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer 429 to whoever loads pages faster than `THROTTLES["page"]`."""
+
+    @wraps(view)
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        wait = seconds_to_wait(request, "page")
+        if not wait:
+            return view(request, *args, **kwargs)
+        response = _page(request, "gatewaypay/slow_down.html", {}, status=HTTPStatus.TOO_MANY_REQUESTS)
+        response["Retry-After"] = str(wait)
+        return response
+
+    return limited
+
+
 @login_not_required
 @transaction.non_atomic_requests
 @never_cache
 @require_safe
+@rate_limited
 def pay_page(request: HttpRequest, text_id: str) -> HttpResponse:
     """Instructions, the way to the gateway, and the live answer."""
     row = find_owned(request, text_id)
@@ -44,6 +62,7 @@ def pay_page(request: HttpRequest, text_id: str) -> HttpResponse:
 @transaction.non_atomic_requests
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@rate_limited
 def return_page(request: HttpRequest, text_id: str) -> HttpResponse:
     """The shopper is back: ask the gateway, then show what is true. The visit itself proves nothing."""
     if request.method == "POST":
@@ -62,6 +81,7 @@ def return_page(request: HttpRequest, text_id: str) -> HttpResponse:
 @transaction.non_atomic_requests
 @never_cache
 @require_safe
+@rate_limited
 def check_page(request: HttpRequest) -> HttpResponse:
     """The payments that this visitor started, for whoever closed the page."""
     user = owner_user(request)
@@ -117,7 +137,8 @@ def _page(
 ) -> HttpResponse:
     response = render(request, template, context, status=status)
     response["Content-Security-Policy"] = _policy(request, form_target)
-    response["Referrer-Policy"] = "no-referrer"
+    # Nothing to other sites. With "no-referrer" our own forms would carry `Origin: null`, which CSRF checks refuse.
+    response["Referrer-Policy"] = "same-origin"
     return response
 
 
