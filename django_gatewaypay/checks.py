@@ -46,7 +46,10 @@ def _orders() -> Iterator[Error]:
 
 
 def _base_url() -> Iterator[Error]:
-    parts = urlsplit(settings.BASE_URL)
+    try:
+        parts = urlsplit(str(settings.BASE_URL))
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
         hint = 'For example "https://shop.example", without a path.'
         yield Error('GATEWAYPAY["BASE_URL"] must be the public origin of this site.', hint=hint, id="gatewaypay.E004")
@@ -72,8 +75,8 @@ def _durations() -> Iterator[Error]:
 @register("gatewaypay")
 def check_gateways(**_: Any) -> list[CheckMessage]:
     """E008, E009: there are gateways, and each can be built."""
-    if not settings.GATEWAYS:
-        return [Error('GATEWAYPAY["GATEWAYS"] is empty.', hint="Add at least one.", id="gatewaypay.E008")]
+    if not settings.GATEWAYS or not isinstance(settings.GATEWAYS, dict):
+        return [Error('GATEWAYPAY["GATEWAYS"] names no gateway.', hint="Add at least one.", id="gatewaypay.E008")]
     found: list[CheckMessage] = []
     for alias in settings.GATEWAYS:
         try:

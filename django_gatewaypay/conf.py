@@ -43,8 +43,9 @@ class GatewayPaySettings:
     def __getattribute__(self, name: str) -> Any:
         if not name.isupper():
             return super().__getattribute__(name)
-        given = getattr(django_settings, "GATEWAYPAY", {})
-        return given[name] if name in given else super().__getattribute__(name)
+        given = getattr(django_settings, "GATEWAYPAY", None)
+        # Anything but a dict is E001, and no reason to crash before the check can say so.
+        return given[name] if isinstance(given, dict) and name in given else super().__getattribute__(name)
 
     def names(self) -> set[str]:
         """The settings that exist."""

@@ -63,7 +63,7 @@ def order_handler() -> OrderHandler:
         ImproperlyConfigured: `ORDERS` does not name an `OrderHandler`.
     """
     try:
-        handler = import_string(settings.ORDERS)
+        handler = import_string(str(settings.ORDERS))
     except ImportError as error:
         raise ImproperlyConfigured(f'GATEWAYPAY["ORDERS"]: {error}') from error
     if not (isinstance(handler, type) and issubclass(handler, OrderHandler)):
