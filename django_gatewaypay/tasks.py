@@ -38,8 +38,8 @@ def poll_pending(transaction_id: str | None = None) -> None:
         services.poll_due()
         return
     again = services.poll_one(uuid.UUID(transaction_id))
-    # From a minute on the ordinary beat is soon enough.
-    if again is not None and again < 60:
+    # From a minute on the ordinary beat is soon enough. Eager mode knows no countdown and would never end.
+    if again is not None and again < 60 and not poll_pending.request.is_eager:
         enqueue(poll_pending, transaction_id, countdown=again)
 
 

@@ -23,16 +23,18 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=200, help="rows of each kind in one round")
 
     def handle(self, *args: Any, loop: bool, every: float, limit: int, **options: Any) -> None:
-        self.stdout.write(str(services.tick(limit)))
+        if not loop:
+            self.stdout.write(str(services.tick(limit)))
+            return
         try:
-            while loop:
-                time.sleep(every)
+            while True:
                 self.next_round(limit)
+                time.sleep(every)
         except KeyboardInterrupt:
             self.stdout.write("stopped")
 
     def next_round(self, limit: int) -> None:
-        """One more round; a database that is away for a while does not end the loop."""
+        """One round; a database that is away for a while does not end the loop."""
         close_old_connections()
         try:
             done = services.tick(limit)
