@@ -15,6 +15,8 @@ from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from .announcer import group_name
+from .conf import settings
+from .gateways.http import is_loopback
 from .models import Transaction
 from .permissions import may_see
 from .serializers import allowed_origins
@@ -149,12 +151,21 @@ def origin_is_ours(headers: dict[str, str]) -> bool:
     origin = headers.get("origin", "")
     if origin in allowed_origins():
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     host = headers.get("host", "")
-    if parts.scheme not in {"http", "https"} or not host or parts.netloc != host:
+    if parts.scheme not in page_schemes(parts.hostname) or not host or parts.netloc != host:
         return False
     domain, _ = split_domain_port(host)
     allowed = django_settings.ALLOWED_HOSTS
     if django_settings.DEBUG and not allowed:
         allowed = [".localhost", "127.0.0.1", "[::1]"]
     return bool(domain) and validate_host(domain, allowed)
+
+
+def page_schemes(hostname: str | None) -> set[str]:
+    """What our own pages are served by: a site on https has none on plain http, except on a developer's machine."""
+    plain = settings.BASE_URL.startswith("http://") or is_loopback(hostname)
+    return {"http", "https"} if plain else {"https"}
