@@ -270,6 +270,29 @@ def test_an_early_callback_is_matched_however_the_commits_interleave(hosted: Gat
     assert (early, row.state) == ("unmatched", "success")
 
 
+def test_a_session_that_lands_while_its_callback_begins_to_wait_is_noticed(
+    hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The landing looked for waiting callbacks a moment too early, so the callback looks again."""
+    row = make_transaction("created")
+    said = {"transaction_id": str(row.pk), "reference": "ps_1", "amount": "19.99", "currency": "EUR"}
+    hosted.sessions["ps_1"] = {"status": "success", **said}
+    hosted.script(Answer.json({"reference": "ps_1", "payment_url": f"{hosted.url}pay/ps_1"}, 201))
+    headers, body = hosted.callback("ps_1")
+    [pk] = services.receive_callback("hosted", CallbackRequest(headers, body))
+    put_off = services.callbacks._put_off
+
+    def land_first(*args: Any) -> Any:
+        services.sessions.open_session(row)
+        return put_off(*args)
+
+    monkeypatch.setattr("django_gatewaypay.services.callbacks._put_off", land_first)
+    said_of_it = services.process_callback(pk)
+
+    row.refresh_from_db()
+    assert (said_of_it, row.state) == ("processed", "success")
+
+
 def test_an_update_survives_its_time_in_the_inbox() -> None:
     """What is stored is what was said."""
     update = PaymentUpdate(
