@@ -8,6 +8,8 @@ app_name = "gatewaypay"
 
 urlpatterns = [
     path("initiate/", views.InitiateView.as_view(), name="initiate"),
+    # Django cannot redirect a POST to the address with the slash.
+    path("initiate", views.InitiateView.as_view()),
     path("status/<str:text_id>/", views.StatusView.as_view(), name="status"),
     path("cancel/<str:text_id>/", views.CancelView.as_view(), name="cancel"),
     path("gateways/", views.GatewaysView.as_view(), name="gateways"),
