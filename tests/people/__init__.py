@@ -1,0 +1,1 @@
+"""A host whose users are not Django's."""
