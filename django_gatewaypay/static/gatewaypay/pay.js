@@ -72,9 +72,9 @@ function askGateway() {
   if (!isFinal() && !document.hidden && page().dataset.screen === "confirming") show(page().dataset.returnUrl);
 }
 
-connect();
 setInterval(poll, POLL_MS);
 setInterval(askGateway, ASK_GATEWAY_MS);
 setInterval(resync, RESYNC_MS);
 addEventListener("online", () => show(page().dataset.pageUrl));
 addEventListener("pageshow", (event) => { if (event.persisted) show(page().dataset.pageUrl); });
+connect();
