@@ -49,7 +49,7 @@ class GatewayHandler(ConnectionHandler):
         """
         given = self.settings[alias]
         try:
-            backend: type[Gateway] = import_string(given["BACKEND"])
+            backend: type[Gateway] = import_string(str(given["BACKEND"]))
             return backend(alias, **given.get("OPTIONS", {}))
         except (ImportError, KeyError, TypeError, ValueError) as error:
             raise ImproperlyConfigured(f'GATEWAYPAY["GATEWAYS"]["{alias}"]: {type(error).__name__}: {error}') from error
