@@ -293,6 +293,25 @@ def test_a_session_that_lands_while_its_callback_begins_to_wait_is_noticed(
     assert (said_of_it, row.state) == ("processed", "success")
 
 
+def test_a_message_that_names_only_the_gateways_reference_is_matched(hosted: GatewayServer) -> None:
+    """Not every gateway echoes our id."""
+    row = pending(hosted)
+    hosted.pay(row.gateway_reference)
+
+    assert deliver(hosted, row, transaction_id=None) == ["processed"]
+    assert Transaction.objects.get().state == "success"
+
+
+def test_a_message_that_stays_unmatched_is_told_to_staff(hosted: GatewayServer, caplog: Any) -> None:
+    """After five minutes it is more than a race."""
+    row = pending(hosted)
+    deliver(hosted, row, transaction_id="nobody")
+    Callback.objects.update(received_at=timezone.now() - timedelta(minutes=6), next_attempt_at=timezone.now())
+    services.sweep()
+
+    assert "unmatched callback=" in caplog.text
+
+
 def test_an_update_survives_its_time_in_the_inbox() -> None:
     """What is stored is what was said."""
     update = PaymentUpdate(

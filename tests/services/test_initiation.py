@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from django_gatewaypay import services
@@ -306,3 +306,56 @@ def test_initiating_inside_a_database_transaction_is_refused(hosted: GatewayServ
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
         services.initiate(str(order.pk), request=guest())
     assert not hosted.requests
+
+
+def test_a_members_key_replays_although_the_order_is_paid_by_now(hosted: GatewayServer) -> None:
+    """A key is answered as before, whatever the host says about the order today."""
+    order, ann = make_order(), member("ann")
+    first = services.initiate(str(order.pk), request=ann, idempotency_key="k")
+    type(order).objects.update(paid=True)
+    again = services.initiate(str(order.pk), request=ann, idempotency_key="k")
+
+    assert (again.transaction.pk, again.token) == (first.transaction.pk, first.token)
+
+
+def test_a_replay_after_the_secret_key_was_rotated_gives_the_same_token(hosted: GatewayServer, settings: Any) -> None:
+    """SECRET_KEY_FALLBACKS keep what was handed out; without them there is no token, and no wrong one."""
+    order = make_order()
+    first = services.initiate(str(order.pk), request=guest(), idempotency_key="k")
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new one"
+    rotated = services.initiate(str(order.pk), request=guest(), idempotency_key="k")
+    settings.SECRET_KEY_FALLBACKS = []
+    forgotten = services.initiate(str(order.pk), request=guest(), idempotency_key="k")
+
+    assert (rotated.token, forgotten.token) == (first.token, "")
+
+
+def test_a_payment_that_ends_while_its_session_opens_keeps_the_session(
+    hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Canceled in another tab in the meantime: the reference is known all the same, should money arrive."""
+    order = make_order()
+    real = services.sessions.gateway_of
+
+    def cancel_meanwhile(row: Transaction) -> Any:
+        services.expire(row.pk)
+        return real(row)
+
+    monkeypatch.setattr("django_gatewaypay.services.sessions.gateway_of", cancel_meanwhile)
+    row = services.initiate(str(order.pk), request=guest()).transaction
+
+    assert (row.state, row.gateway_reference in hosted.sessions) == ("expired", True)
+    assert row.next_action["url"].startswith(hosted.url)
+
+
+def test_a_rival_that_is_gone_again_asks_the_shopper_to_come_back(
+    hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The open payment that kept ours out ended in the same instant: nothing is guessed."""
+
+    def kept_out(*_: Any) -> Any:
+        raise IntegrityError
+
+    monkeypatch.setattr("django_gatewaypay.services.initiation._insert", kept_out)
+    with pytest.raises(PaymentInProgress):
+        services.initiate(str(make_order().pk), request=guest())

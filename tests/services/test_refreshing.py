@@ -198,3 +198,69 @@ def test_an_authorization_after_the_end_is_released_at_the_gateway(settings: Any
     row.refresh_from_db()
     assert [payment.transaction_id for payment in ReservingGateway.released] == [str(row.pk)]
     assert (row.state, row.attention) == ("expired", "late")
+
+
+class MuteGateway(HostedGateway):
+    """A gateway that can neither be asked nor told."""
+
+    supports_fetch = supports_cancel = False
+
+
+class StubbornGateway(HostedGateway):
+    """A gateway that keeps a session open whatever it is told, and lets go of nothing."""
+
+    def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        if idempotency_key.endswith("release"):
+            raise GatewayUnavailable
+        return PaymentUpdate(state=State.PENDING, gateway_reference=payment.gateway_reference)
+
+
+def speak_through(settings: Any, kind: type[HostedGateway]) -> None:
+    options = settings.GATEWAYPAY["GATEWAYS"]["hosted"]["OPTIONS"]
+    backend = f"{__name__}.{kind.__name__}"
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {"hosted": {"BACKEND": backend, "OPTIONS": options}}}
+
+
+def test_a_gateway_that_cannot_be_asked_changes_nothing(settings: Any) -> None:
+    """Refreshing is then no error; the callback decides."""
+    speak_through(settings, MuteGateway)
+    row = make_transaction(State.PENDING)
+
+    assert services.refresh(row.pk).version == row.version
+    assert services.refresh_for_shopper(row).state == "pending"
+
+
+def test_a_gateway_without_a_cancel_call_is_canceled_here(settings: Any) -> None:
+    """Its session ends by itself; money that still comes is late money."""
+    speak_through(settings, MuteGateway)
+
+    assert services.cancel(make_transaction(State.PENDING).pk).state == "canceled"
+
+
+def test_a_session_that_the_gateway_keeps_open_ends_here_with_a_note(settings: Any) -> None:
+    """The shopper's wish counts, and the ledger says what the gateway said."""
+    speak_through(settings, StubbornGateway)
+    row = services.cancel(make_transaction(State.PENDING).pk)
+
+    assert (row.state, row.events.last().note) == ("canceled", "the gateway keeps its session open")
+
+
+def test_an_authorization_that_cannot_be_released_now_is_logged(settings: Any, caplog: Any) -> None:
+    """The flag stays, and nothing breaks."""
+    speak_through(settings, StubbornGateway)
+    row = make_transaction(State.EXPIRED)
+    reserved = PaymentUpdate(state=State.AUTHORIZED, authorized=Money("19.99", "EUR"))
+    services.refreshing.follow_up(apply_update(row.pk, reserved, source=Source.CALLBACK))
+
+    assert f"not released transaction={row.pk}" in caplog.text
+
+
+def test_a_waiting_shopper_is_not_scheduled_over_a_payment_that_has_just_ended(
+    hosted: GatewayServer, row: Transaction
+) -> None:
+    """The row moved on while the page was made: its own schedule counts."""
+    hosted.pay(row.gateway_reference)
+    services.refresh(row.pk)
+    services.refreshing._await_answer(row)
+
+    assert Transaction.objects.get().waiting_since is None

@@ -54,6 +54,32 @@ def test_a_payment_is_asked_about_after_a_quarter_of_an_hour(hosted: GatewayServ
     assert (early, due, row.state) == (0, 1, "success")
 
 
+def test_a_session_that_still_cannot_be_opened_is_tried_again_later(hosted: GatewayServer) -> None:
+    """A created row keeps its own pace, and its one key."""
+    row = make_transaction("created", next_poll_at=timezone.now())
+    hosted.script(*[Answer.error(503)] * 3)
+    services.poll_due()
+
+    row.refresh_from_db()
+    assert (row.state, row.poll_attempts, row.claimed_until) == ("created", 1, None)
+    assert row.next_poll_at > timezone.now()
+
+
+def test_one_row_can_be_asked_about_alone(hosted: GatewayServer) -> None:
+    """For the shopper who waits: due or not, and how long until it is due again."""
+    [row] = start()
+    early = services.poll_one(row.pk)
+    asked = questions(hosted)
+    services.refresh_for_shopper(row)
+    Transaction.objects.update(next_poll_at=timezone.now())
+    soon = services.poll_one(row.pk)
+    hosted.pay(row.gateway_reference)
+    Transaction.objects.update(next_poll_at=timezone.now())
+
+    assert (asked, 800 < early <= 900, 4 < soon <= 5) == (0, True, True)
+    assert services.poll_one(row.pk) is None
+
+
 def test_questions_become_rarer(hosted: GatewayServer) -> None:
     """Each answer that decides nothing doubles the pause."""
     [row] = start()
