@@ -35,15 +35,19 @@ class GatewayError(GatewayPayError):
         gateway: the vendor's name.
         code: the vendor's own error code, for the log and for staff.
         request_id: the vendor's id of the call, for its support desk.
+        status: the HTTP status; 0 when there was none.
     """
 
     transaction_id: str = ""
 
-    def __init__(self, message: str = "", *, gateway: str = "", code: str = "", request_id: str = "") -> None:
+    def __init__(
+        self, message: str = "", *, gateway: str = "", code: str = "", request_id: str = "", status: int = 0
+    ) -> None:
         super().__init__(message)
         self.gateway = gateway
         self.code = code
         self.request_id = request_id
+        self.status = status
 
 
 class GatewayDeclined(GatewayError):

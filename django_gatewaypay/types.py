@@ -10,6 +10,7 @@ from moneyed import Money
 
 __all__ = [
     "CLOSED_STATES",
+    "DECLINE_CODES",
     "FINAL_STATES",
     "OPEN_STATES",
     "CallbackRequest",
@@ -19,6 +20,8 @@ __all__ = [
     "PaymentSession",
     "PaymentUpdate",
     "RefundRequest",
+    "RefundState",
+    "RefundUpdate",
     "Source",
     "State",
     "Status",
@@ -66,6 +69,39 @@ RANKS: Mapping[State, int] = {
 }
 
 
+#: Why a payment was declined, in the words that every adapter maps its vendor's to.
+DECLINE_CODES = frozenset(
+    {
+        "authentication_failed",
+        "authentication_required",
+        "call_issuer",
+        "canceled_by_shopper",
+        "card_not_supported",
+        "currency_not_supported",
+        "declined",
+        "expired_card",
+        "fraud_suspected",
+        "incorrect_address",
+        "incorrect_cvc",
+        "incorrect_number",
+        "insufficient_funds",
+        "invalid_account",
+        "issuer_unavailable",
+        "limit_exceeded",
+        "lost_or_stolen",
+        "processing_error",
+    }
+)
+
+
+class RefundState(StrEnum):
+    """What became of one refund at the gateway."""
+
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
 class Source(StrEnum):
     """Which trigger brought an update to the door."""
 
@@ -92,6 +128,9 @@ class PaymentRequest:
         expires_at: aware UTC time after which the session should not be payable.
         idempotency_key: the same for every retry of this session.
         description: what the shopper reads at the gateway.
+        created_at: aware UTC time of our row. What an adapter computes must follow from the request
+            alone: a retry under the same key has to send the same bytes.
+        manual_capture: authorize only; the host captures later.
     """
 
     transaction_id: str
@@ -101,7 +140,9 @@ class PaymentRequest:
     return_url: str
     expires_at: datetime
     idempotency_key: str
+    created_at: datetime
     description: str = ""
+    manual_capture: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +178,21 @@ class PaymentRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefundUpdate:
+    """What a gateway says about one refund.
+
+    Args:
+        refund_reference: the gateway's id of the refund.
+        state: what became of it; a refund may still fail after it succeeded.
+        amount: what this refund gives back.
+    """
+
+    refund_reference: str
+    state: RefundState
+    amount: Money | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaymentUpdate:
     """What a gateway says about a payment: absolute facts, never deltas.
 
@@ -150,6 +206,8 @@ class PaymentUpdate:
         event_id: the gateway's id of this message; the same for a redelivery.
         payment_reference: the gateway's id of the payment inside the session (refunds need it).
         decline_code: why not, in the standard words.
+        refund: what it says about one refund, where the gateway tells no totals.
+        flags: attention codes for staff, such as "disputed"; they never move the state.
         raw: an allow-list of the gateway's own fields, for staff; never a secret, never personal data.
     """
 
@@ -162,6 +220,8 @@ class PaymentUpdate:
     event_id: str = ""
     payment_reference: str = ""
     decline_code: str = ""
+    refund: RefundUpdate | None = None
+    flags: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property

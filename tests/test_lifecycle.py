@@ -228,6 +228,14 @@ def test_the_end_of_an_open_payment_owes_a_release(before: State, word: State) -
     assert again.owed is None
 
 
+def test_a_gateways_flag_reaches_staff_and_moves_nothing() -> None:
+    """A dispute is news about money that was taken; the state stays."""
+    decision = decide(facts(State.SUCCESS), PaymentUpdate(flags=frozenset({"disputed"})))
+
+    assert (decision.facts.state, decision.facts.attention) == (State.SUCCESS, {"disputed"})
+    assert decision.kind is Kind.AMENDED
+
+
 # --- Order does not matter.
 
 ALPHABET = [

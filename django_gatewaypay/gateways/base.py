@@ -12,8 +12,16 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ..exceptions import GatewayUnavailable, MalformedCallback, UnsupportedOperation
-from ..types import CallbackRequest, PaymentRef, PaymentRequest, PaymentSession, PaymentUpdate, RefundRequest
-from .http import GatewayClient, is_loopback
+from ..types import (
+    CallbackRequest,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    PaymentUpdate,
+    RefundRequest,
+    RefundUpdate,
+)
+from .http import GatewayClient, Refusal, explain_plainly, is_loopback
 
 __all__ = ["Gateway"]
 
@@ -45,6 +53,12 @@ class Gateway(ABC):
     """ISO codes that can be paid; None: whatever the account allows."""
     key_ttl: ClassVar[timedelta] = timedelta(hours=24)
     """How long the gateway remembers an idempotency key."""
+    key_header: ClassVar[str] = "Idempotency-Key"
+    """Where the gateway wants the idempotency key."""
+    request_id_header: ClassVar[str] = ""
+    """Where the gateway names its id of a call, for its support desk."""
+    exponents: ClassVar[Mapping[str, int]] = {}
+    """Decimal places by currency, where the gateway differs from ISO 4217."""
     callback_content_types: ClassVar[Sequence[str]] = ("application/json",)
 
     test_mode = False
@@ -60,7 +74,14 @@ class Gateway(ABC):
     ) -> None:
         self.alias = alias
         base = api_base or self.default_api_base
-        self.client = GatewayClient(self.name, base, timeout=timeout)
+        self.client = GatewayClient(
+            self.name,
+            base,
+            timeout=timeout,
+            explain=self.explain_error,
+            key_header=self.key_header,
+            request_id_header=self.request_id_header,
+        )
         self.payment_hosts = {urlsplit(base).hostname, *self.default_payment_hosts, *payment_hosts}
 
     def __repr__(self) -> str:
@@ -108,9 +129,17 @@ class Gateway(ABC):
         """Take `payment.amount` of an authorization."""
         raise UnsupportedOperation(f"{self.name} cannot capture a payment.")
 
-    def refund(self, request: RefundRequest) -> PaymentUpdate:
-        """Give money back."""
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        """Give money back; many gateways only say "submitted" here, and the outcome in a callback."""
         raise UnsupportedOperation(f"{self.name} cannot refund a payment.")
+
+    def fetch_refund(self, payment: PaymentRef, refund_reference: str) -> RefundUpdate:
+        """Ask what became of a refund."""
+        raise UnsupportedOperation(f"{self.name} cannot be asked for a refund.")
+
+    def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
+        """What a 4xx of the gateway means: its own code, and a decline in the standard words."""
+        return explain_plainly(status, data)
 
     def callback_response(self) -> tuple[str, str]:
         """The body and content type that the gateway wants to read for a callback that was kept."""

@@ -5,7 +5,7 @@ import json as jsonlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,10 +16,12 @@ from urllib3.exceptions import HTTPError
 
 from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
 
-__all__ = ["GatewayClient", "GatewayResponse", "check_base", "is_loopback"]
+__all__ = ["GatewayClient", "GatewayResponse", "Refusal", "check_base", "explain_plainly", "is_loopback"]
 
 logger = logging.getLogger("gatewaypay.http")
 
+#: A form's fields, in order; names may repeat.
+Fields = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_RETRY_AFTER = 300
 # Busy, or broken on their side: the outcome is unknown, and the same key may be tried again.
@@ -34,6 +36,29 @@ class GatewayResponse:
     # Not in its repr, which error pages and traceback mails show.
     data: dict[str, Any] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a definite 4xx means.
+
+    Args:
+        code: the vendor's own code.
+        decline_code: in the standard words, when it is a no to the shopper rather than to us.
+    """
+
+    code: str = ""
+    decline_code: str = ""
+
+
+#: Reads a vendor's error body: status and JSON object in, what it means out.
+Explain = Callable[[int, Mapping[str, Any]], Refusal]
+
+
+def explain_plainly(status: int, data: Mapping[str, Any]) -> Refusal:
+    """402 declines, every other 4xx rejects; the code is `code` or `error`, if it is text."""
+    code = data.get("code") or data.get("error")
+    return Refusal(code=code if isinstance(code, str) else "", decline_code="declined" if status == 402 else "")
 
 
 def is_loopback(host: str | None) -> bool:
@@ -71,16 +96,31 @@ class GatewayClient:
         timeout: seconds to connect, and between bytes.
         deadline: seconds for a call with all of its retries.
         tries: how often a call is made at most.
+        explain: reads the vendor's error bodies.
+        key_header: where the vendor wants the idempotency key.
+        request_id_header: where the vendor names its id of a call.
     """
 
     def __init__(
-        self, gateway: str, base: str, *, timeout: tuple[float, float] = (2, 10), deadline: float = 12, tries: int = 3
+        self,
+        gateway: str,
+        base: str,
+        *,
+        timeout: tuple[float, float] = (2, 10),
+        deadline: float = 12,
+        tries: int = 3,
+        explain: Explain = explain_plainly,
+        key_header: str = "Idempotency-Key",
+        request_id_header: str = "",
     ) -> None:
         self.gateway = gateway
         self.base = check_base(base).rstrip("/")
         self.timeout = timeout
         self.deadline = deadline
         self.tries = tries
+        self.explain = explain
+        self.key_header = key_header
+        self.request_id_header = request_id_header
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.mount(self.base, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=0))
@@ -90,10 +130,18 @@ class GatewayClient:
         return self.request("GET", path, headers=headers)
 
     def post(
-        self, path: str, *, json: Mapping[str, Any], idempotency_key: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        idempotency_key: str,
+        json: Mapping[str, Any] | None = None,
+        form: Fields | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> GatewayResponse:
-        """Write, under a key that makes a retry harmless. See `request`."""
-        return self.request("POST", path, json=json, headers={"Idempotency-Key": idempotency_key, **(headers or {})})
+        """Write JSON or a form, under a key that makes a retry harmless. See `request`."""
+        return self.request(
+            "POST", path, json=json, form=form, headers={self.key_header: idempotency_key, **(headers or {})}
+        )
 
     def request(
         self,
@@ -101,6 +149,7 @@ class GatewayClient:
         path: str,
         *,
         json: Mapping[str, Any] | None = None,
+        form: Fields | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> GatewayResponse:
         """Call the gateway until it answers, the tries are spent or the time is up.
@@ -116,7 +165,7 @@ class GatewayClient:
         call = Call(self, method, f"{self.base}/{path.lstrip('/')}", end)
         for attempt in range(1, self.tries + 1):
             try:
-                return call.make(json, headers)
+                return call.make(json, form, headers)
             except GatewayUnavailable as error:
                 wait = backoff(attempt, error.retry_after)
                 if attempt == self.tries or time.monotonic() + wait >= end:
@@ -135,7 +184,9 @@ class Call:
     url: str
     end: float
 
-    def make(self, json: Mapping[str, Any] | None, headers: Mapping[str, str] | None) -> GatewayResponse:
+    def make(
+        self, json: Mapping[str, Any] | None, form: Fields | None, headers: Mapping[str, str] | None
+    ) -> GatewayResponse:
         connect, read = self.client.timeout
         left = max(self.end - time.monotonic(), 0.1)
         try:
@@ -143,6 +194,7 @@ class Call:
                 self.method,
                 self.url,
                 json=json,
+                data=None if form is None else list(form),
                 headers=headers,
                 timeout=(min(connect, left), min(read, left)),
                 allow_redirects=False,
@@ -165,18 +217,28 @@ class Call:
     def _judge(self, response: requests.Response, body: bytes) -> GatewayResponse:
         status = response.status_code
         if status in NO_ANSWER:
-            raise self._error(
-                GatewayUnavailable, f"http_{status}", retry_after=read_retry_after(response.headers.get("Retry-After"))
-            )
+            wait = read_retry_after(response.headers.get("Retry-After"))
+            raise self._error(GatewayUnavailable, f"http_{status}", response, retry_after=wait)
         data = read_object(body)
         if 400 <= status < 500:
-            kind: Callable[..., GatewayError] = GatewayDeclined if status == 402 else GatewayRejected
-            raise self._error(kind, read_code(data) or f"http_{status}")
+            raise self._refusal(response, data or {})
         if data is None or not 200 <= status < 300:
-            raise self._error(GatewayUnavailable, f"http_{status}_unreadable")
+            raise self._error(GatewayUnavailable, f"http_{status}_unreadable", response)
         return GatewayResponse(status, data, response.headers)
 
-    def _error(self, kind: Callable[..., GatewayError], code: str, **details: Any) -> GatewayError:
+    def _refusal(self, response: requests.Response, data: Mapping[str, Any]) -> GatewayError:
+        refusal = self.client.explain(response.status_code, data)
+        code = clean_code(refusal.code) or f"http_{response.status_code}"
+        if refusal.decline_code:
+            return self._error(GatewayDeclined, code, response, decline_code=refusal.decline_code)
+        return self._error(GatewayRejected, code, response)
+
+    def _error(
+        self, kind: Callable[..., GatewayError], code: str, response: requests.Response | None = None, **details: Any
+    ) -> GatewayError:
+        if response is not None:
+            request_id = response.headers.get(self.client.request_id_header, "")
+            details |= {"status": response.status_code, "request_id": clean_code(request_id)}
         return kind(gateway=self.client.gateway, code=code, **details)
 
 
@@ -191,10 +253,9 @@ def read_object(body: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def read_code(data: dict[str, Any] | None) -> str:
-    """A gateway's own error code, short and printable, or nothing."""
-    code = (data or {}).get("code") or (data or {}).get("error")
-    return code[:64] if isinstance(code, str) and code.isprintable() else ""
+def clean_code(code: str) -> str:
+    """A gateway's own code or id, short and printable, or nothing."""
+    return code[:64] if code.isprintable() else ""
 
 
 def read_retry_after(value: str | None) -> int | None:

@@ -92,7 +92,7 @@ def decide(
         after,
         gateway_reference=facts.gateway_reference or update.gateway_reference,
         payment_reference=facts.payment_reference or update.payment_reference,
-        attention=facts.attention | frozenset(flags),
+        attention=facts.attention | update.flags | frozenset(flags),
     )
     target = _target(after, update, mismatch)
     legal = LOCAL_MOVES.get(facts.state, frozenset()) if local else TRANSITIONS[facts.state]

@@ -17,7 +17,7 @@ from ..lifecycle import apply_update
 from ..models import Callback, Transaction
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE, backoff_delay
-from ..types import CallbackRequest, PaymentUpdate, Source, State
+from ..types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from .access import parse_id
 from .refreshing import ask_gateway, follow_up
 
@@ -95,6 +95,8 @@ def process_callback(callback_id: uuid.UUID) -> Callback.State:
 
 
 def _process(row: Callback) -> Callback.State:
+    if not (row.transaction_ref or row.gateway_reference):
+        return _set_aside(row)
     found = _find_transaction(row)
     if found is None:
         state = _put_off(row, Callback.State.UNMATCHED, "No transaction of this gateway matches yet.")
@@ -103,13 +105,24 @@ def _process(row: Callback) -> Callback.State:
         if found is None:
             return state
     update = load_update(row.update)
-    flags: tuple[str, ...] = ()
+    flags = update.flags
     if update.thin or not gateways[row.gateway].signs_callbacks:
-        update = ask_gateway(found) or PaymentUpdate()
-        flags = ("unknown_state",) if update.thin else ()
+        asked = ask_gateway(found)
+        # A word that even the gateway's own record leaves unknown is for staff; a refund's news is no state.
+        flags |= {"unknown_state"} if (asked or update).thin and not (update.refund or flags) else frozenset()
+        update = asked or PaymentUpdate()
     outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
+    return Callback.State.PROCESSED
+
+
+def _set_aside(row: Callback) -> Callback.State:
+    """It is about no payment (a payout, a new customer): kept, and nothing to do."""
+    now = timezone.now()
+    Callback.objects.filter(pk=row.pk).update(
+        state=Callback.State.PROCESSED, processed_at=now, next_attempt_at=None, last_error="It is about no payment."
+    )
     return Callback.State.PROCESSED
 
 
@@ -170,13 +183,28 @@ def dump_update(update: PaymentUpdate) -> dict[str, Any]:
     said["state"] = update.state
     for name in MONEY_FIELDS:
         money: Money | None = getattr(update, name)
-        said[name] = [f"{money.amount:f}", money.currency.code] if money is not None else None
+        said[name] = dump_money(money)
+    if update.refund:
+        refund = update.refund
+        said["refund"] = [refund.refund_reference, refund.state, dump_money(refund.amount)]
+    said["flags"] = sorted(update.flags)
     return {name: value for name, value in said.items() if value} | {"raw": dict(update.raw)}
+
+
+def dump_money(money: Money | None) -> list[str] | None:
+    """Money as JSON."""
+    return [f"{money.amount:f}", money.currency.code] if money is not None else None
 
 
 def load_update(said: dict[str, Any]) -> PaymentUpdate:
     """The update that `dump_update` wrote."""
     known: dict[str, Any] = {name: said[name] for name in TEXT_FIELDS if name in said}
     known |= {name: Money(*said[name]) for name in MONEY_FIELDS if name in said}
+    if "refund" in said:
+        reference, refund_state, amount = said["refund"]
+        known["refund"] = RefundUpdate(
+            refund_reference=reference, state=RefundState(refund_state), amount=Money(*amount) if amount else None
+        )
+    known["flags"] = frozenset(said.get("flags", []))
     state = State(said["state"]) if "state" in said else None
     return PaymentUpdate(state=state, raw=said.get("raw", {}), **known)

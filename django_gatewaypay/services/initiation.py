@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, transaction
 from django.http import Http404
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from ..conf import settings
 from ..exceptions import (
@@ -52,6 +53,7 @@ class Initiated:
     replayed: bool
 
 
+@sensitive_variables("return_url", "idempotency_key")
 def initiate(
     order_id: str,
     *,
@@ -109,8 +111,9 @@ class Wish:
 
     order_id: str
     alias: str
-    return_url: str
-    idempotency_key: str
+    # Not in its repr, which error pages and traceback mails show.
+    return_url: str = field(repr=False)
+    idempotency_key: str = field(repr=False)
     owner_key: str
 
     @property

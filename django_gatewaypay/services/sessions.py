@@ -94,6 +94,7 @@ def payment_request(row: Transaction) -> PaymentRequest:
         expires_at=as_utc(row.expires_at),
         idempotency_key=f"gatewaypay-{row.pk}",
         description=row.description or row.order_id,
+        created_at=as_utc(row.created_at),
     )
 
 

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from rest_framework import parsers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import NotAcceptable, ParseError
@@ -87,6 +88,7 @@ class PaymentView(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
 
+@method_decorator(sensitive_post_parameters("return_url"), name="dispatch")
 class InitiateView(PaymentView):
     """Start a payment. JSON gets JSON; a plain HTML form is led to the pay page."""
 
@@ -110,6 +112,7 @@ class InitiateView(PaymentView):
         answer = super().handle_exception(exc)
         return problem_page(self.request._request, answer) if _is_form(self.request) else answer
 
+    @sensitive_variables("data", "wish")
     def _start(self, request: Request) -> services.Initiated:
         data = request.data.dict() if hasattr(request.data, "dict") else request.data
         wish = InitiateSerializer(data=data)

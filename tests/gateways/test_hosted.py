@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, sign
 from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, RefundRequest, State
 
 REQUEST = PaymentRequest(
+    created_at=datetime(2026, 11, 22, tzinfo=UTC),
     transaction_id="0199f0c2-7c1e-7000-8000-000000000001",
     order_id="1234",
     amount=Money("19.90", "EUR"),

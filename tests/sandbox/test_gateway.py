@@ -32,6 +32,7 @@ def gateway(live_server: Any, settings: Any) -> SandboxGateway:
 @pytest.fixture
 def request_(live_server: Any) -> PaymentRequest:
     return PaymentRequest(
+        created_at=timezone.now(),
         transaction_id="0b5f2c1e-7a51-4a55-8f0c-2f3f6f1d9f10",
         order_id="1234",
         amount=AMOUNT,

@@ -12,7 +12,7 @@ from django_gatewaypay.exceptions import InvalidSignature, MalformedCallback, Un
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.services.callbacks import dump_update, load_update
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, sign
-from django_gatewaypay.types import CallbackRequest, PaymentUpdate, State
+from django_gatewaypay.types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, State
 from tests.factories import make_order, make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -312,6 +312,16 @@ def test_a_message_that_stays_unmatched_is_told_to_staff(hosted: GatewayServer, 
     assert "unmatched callback=" in caplog.text
 
 
+def test_a_message_about_no_payment_is_kept_and_set_aside(hosted: GatewayServer) -> None:
+    """A payout's news is answered 200, stored, and no work for anybody."""
+    row = pending(hosted)
+    said = deliver(hosted, row, transaction_id=None, reference=None)
+
+    assert said == ["processed"]
+    assert Callback.objects.get().last_error == "It is about no payment."
+    assert Transaction.objects.get().version == 1
+
+
 def test_an_update_survives_its_time_in_the_inbox() -> None:
     """What is stored is what was said."""
     update = PaymentUpdate(
@@ -322,6 +332,8 @@ def test_an_update_survives_its_time_in_the_inbox() -> None:
         refunded=Money(0, "KWD"),
         event_id="e",
         decline_code="",
+        refund=RefundUpdate(refund_reference="re", state=RefundState.FAILED, amount=Money("0.500", "KWD")),
+        flags=frozenset({"disputed"}),
         raw={"status": "success"},
     )
 
