@@ -510,3 +510,13 @@ def test_the_groups_name_is_the_id_and_nothing_from_the_address() -> None:
 
     run(talk)
     assert group_name(row.pk) == f"gatewaypay.transaction.{row.pk.hex}"
+
+
+def test_a_developers_machine_needs_no_allowed_hosts(settings: Any) -> None:
+    """With DEBUG on and an empty list, Django's own names for this machine count, and no others."""
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, []
+
+    names = ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "evil.example")
+    assert [consumers.origin_is_ours({"origin": f"http://{name}", "host": name}) for name in names] == [
+        True, True, True, False
+    ]  # fmt: skip

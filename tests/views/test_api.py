@@ -663,3 +663,18 @@ def test_a_database_without_rows_costs_no_surprise(client: Client) -> None:
     """An empty installation answers 404 and an empty list of nothing."""
     with connection.cursor():
         assert client.get(f"/payments/status/{uuid.uuid4()}/").status_code == 404
+
+
+# --- The host's own ways to sign in.
+
+
+def test_the_hosts_own_token_classes_are_asked(hosted: GatewayServer, initiate: Post, settings: Any) -> None:
+    """A wrong password of theirs is their 401, as a problem with their challenge; our bearer tokens pass them by."""
+    settings.GATEWAYPAY["AUTHENTICATION"] = ["rest_framework.authentication.BasicAuthentication"]
+    row = make_transaction()
+    refused = initiate(ask(), Authorization="Basic bm9ib2R5Om5vdGhpbmc=")
+    seen = Client().get(f"/payments/status/{row.pk}/", headers=bearer(row))
+
+    problem(refused, 401, "authentication_failed")
+    assert refused["WWW-Authenticate"].startswith("Basic")
+    assert seen.status_code == 200
