@@ -27,6 +27,8 @@ MARKS = [
         reason="the demo brings its own database; the run on SQLite has shown it",
     ),
 ]
+#: The interpreter that runs the demo: `.ci/run` names one that has the demo's own packages and no others.
+PYTHON = os.environ.get("GATEWAYPAY_DEMO_PYTHON", sys.executable)
 READY = "Ctrl-C stops everything."
 # What the surrounding test run says about itself is not for the demo.
 OURS = re.compile(r"DJANGO_|GATEWAYPAY_|DATABASE_URL|REDIS_URL|BASE_URL|PORT|PYTEST_|COV_")
@@ -72,7 +74,7 @@ class Demo:
         self.log = folder.with_suffix(f".{self.port}.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "example_project.demo"],
+                [PYTHON, "-m", "example_project.demo"],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -118,7 +120,7 @@ class Demo:
     def manage(self, *command: str) -> str:
         """The output of a management command."""
         done = subprocess.run(
-            [sys.executable, "example_project/manage.py", *command],
+            [PYTHON, "example_project/manage.py", *command],
             cwd=ROOT,
             env={**self.environment, "BASE_URL": self.url},
             capture_output=True,
