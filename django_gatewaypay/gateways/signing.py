@@ -1,8 +1,11 @@
 """Signature checks. Digests are compared in constant time, on the raw bytes, before any parsing."""
 
 import base64
+import hashlib
+import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,13 +14,22 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookV
 
 from ..exceptions import InvalidSignature
 
-__all__ = ["NoSecret", "Secrets", "read_secrets", "sign_standard_webhook", "verify_standard_webhook"]
+__all__ = [
+    "NoSecret",
+    "Secrets",
+    "check_age",
+    "check_hex_hmac",
+    "read_secrets",
+    "sign_standard_webhook",
+    "verify_standard_webhook",
+]
 
 #: A list of secrets, or a callable that returns one (a vault). The first signs, all verify.
 Secrets = Sequence[str] | Callable[[], Sequence[str]]
 
 # The library reads "12.5" and " 12" as numbers; the specification knows whole seconds only.
 WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+MAX_AGE_SECONDS = 300
 
 
 class NoSecret(ImproperlyConfigured, ValueError):
@@ -90,3 +102,29 @@ def check_secret(secret: str) -> None:
         Webhook(secret)
     except EmptyWebhookSecretError as error:
         raise ValueError("A callback secret is empty.") from error
+
+
+def check_age(timestamp: str) -> None:
+    """Check that a signed time is now, give or take five minutes to both sides.
+
+    Raises:
+        InvalidSignature: it is not, or no whole number of Unix seconds.
+    """
+    if not WHOLE_SECONDS.fullmatch(timestamp) or abs(time.time() - int(timestamp)) > MAX_AGE_SECONDS:
+        raise InvalidSignature
+
+
+@sensitive_variables()
+def check_hex_hmac(secrets: Secrets, content: bytes, given: Iterable[str]) -> None:
+    """Check that one of the given texts is the hex HMAC-SHA256 of `content`; a secret's whole text is the key.
+
+    Raises:
+        InvalidSignature: no secret made any of them.
+        NoSecret: the host has none, so that nothing can be proved.
+    """
+    offered = [text.encode(errors="replace") for text in given]
+    for secret in read_secrets(secrets):
+        made = hmac.new(secret.encode(), content, hashlib.sha256).hexdigest().encode()
+        if any(hmac.compare_digest(made, one) for one in offered):
+            return
+    raise InvalidSignature

@@ -19,7 +19,7 @@ from .views import make_order, remember
 def products(request: HttpRequest) -> JsonResponse:
     """What is for sale."""
     listed = [
-        {"product": each.slug, "name": each.name, "amount": each.amount, "currency": each.currency}
+        {"slug": each.slug, "name": each.name, "amount": each.amount, "currency": each.currency}
         for each in Product.objects.all()
     ]
     return JsonResponse(listed, safe=False)
