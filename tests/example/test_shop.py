@@ -32,7 +32,7 @@ NO_ORDERS = ["AAAAAAAAAAAA", "x", "%00", "AAAAAAAAAAA%00", "%F0%9F%90%9F", "AAAA
 
 def test_products(shopper: Shopper) -> None:
     """Everything has a price in its own currency, with that currency's decimals."""
-    listed = {each["product"]: (each["amount"], each["currency"]) for each in shopper.get("/api/products/").json()}
+    listed = {each["slug"]: (each["amount"], each["currency"]) for each in shopper.get("/api/products/").json()}
 
     assert len(listed) == 6
     assert listed["enamel-mug"] == ("19.99", "USD")
