@@ -9,7 +9,7 @@ __all__ = ["GatewayContract"]
 
 
 def __getattr__(name: str) -> Any:
-    """The battery needs pytest, and the scripted gateway does not: it is loaded when it is asked for."""
+    """The battery needs pytest, which the scripted gateway does not: it is loaded when it is asked for."""
     if name != "GatewayContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest  # noqa: PLC0415
