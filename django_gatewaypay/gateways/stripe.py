@@ -1,0 +1,204 @@
+"""Stripe, through Checkout Sessions: https://docs.stripe.com/api/checkout/sessions."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from ..exceptions import GatewayRejected, GatewayUnavailable, InvalidSignature
+from ..types import (
+    CallbackRequest,
+    NextAction,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    PaymentUpdate,
+    RefundRequest,
+    RefundUpdate,
+    State,
+)
+from . import signing
+from . import stripe_wire as wire
+from .base import Gateway
+from .http import Refusal
+
+__all__ = ["StripeGateway"]
+
+# Stripe wants half an hour at least, by its own clock and at the moment of the call, and a day at most.
+SHORTEST_SESSION = timedelta(minutes=45)
+LONGEST_SESSION = timedelta(hours=24) - timedelta(minutes=5)
+# requests leaves it out where the form is empty, and Stripe refuses a POST without it.
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+class StripeGateway(Gateway):
+    """Stripe Checkout, the page that Stripe hosts.
+
+    Our id travels as metadata of the session and of its PaymentIntent, because events about
+    PaymentIntents and charges name no session. Refunds and disputes that were not made through
+    us carry no metadata at all: they name the PaymentIntent only.
+
+    Args:
+        api_key: `sk_…`, or better a restricted `rk_…`.
+        webhook_secrets: `whsec_…` secrets of the endpoint, or a callable that returns them; all verify.
+    """
+
+    name = "Stripe"
+    default_api_base = "https://api.stripe.com"
+    default_payment_hosts = ("checkout.stripe.com",)
+    supports_fetch = True
+    supports_cancel = True
+    supports_capture = True
+    supports_refund = True
+    supports_partial_refund = True
+    request_id_header = "Request-Id"
+    exponents = wire.EXPONENTS
+
+    API_VERSION: ClassVar[str] = "2026-10-28.endive"
+
+    def __init__(self, alias: str, *, api_key: str, webhook_secrets: signing.Secrets, **options: Any) -> None:
+        super().__init__(alias, **options)
+        # A key with a line break in it would otherwise be quoted by the error that it causes.
+        if not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError("api_key is not a key of Stripe.")
+        signing.read_secrets(webhook_secrets)
+        self.webhook_secrets = webhook_secrets
+        self.test_mode = api_key.startswith(("sk_test_", "rk_test_"))
+        self.client.session.headers.update({"Authorization": f"Bearer {api_key}", "Stripe-Version": self.API_VERSION})
+
+    def create_session(self, request: PaymentRequest) -> PaymentSession:
+        """See `Gateway`."""
+        answer = self._post("checkout/sessions", request.idempotency_key, self._session_form(request))
+        reference, url = wire.text(answer.get("id")), answer.get("url")
+        if not reference or not isinstance(url, str):
+            raise GatewayUnavailable("Stripe opened no session.", gateway=self.name, code="no_session")
+        return PaymentSession(
+            gateway_reference=reference,
+            next_action=NextAction(url=self.check_payment_url(url)),
+            payment_reference=wire.text(answer.get("payment_intent")),
+        )
+
+    def verify_callback(self, request: CallbackRequest) -> None:
+        """See `Gateway`. https://docs.stripe.com/webhooks#verify-manually; other schemes than v1 are ignored."""
+        header = {name.lower(): value for name, value in request.headers.items()}.get("stripe-signature", "")
+        parts = [part.partition("=")[::2] for part in header.split(",")]
+        times = [value for name, value in parts if name == "t"]
+        if len(times) != 1:
+            raise InvalidSignature
+        signing.check_age(times[0])
+        content = times[0].encode() + b"." + request.body
+        signing.check_hex_hmac(self.webhook_secrets, content, [value for name, value in parts if name == "v1"])
+
+    def parse_callback(self, request: CallbackRequest) -> list[PaymentUpdate]:
+        """See `Gateway`. What is not about a payment of ours names none, so that it is set aside."""
+        event = self.read_json(request.body)
+        kind, found = wire.text(event.get("type")), wire.object_in(wire.object_in(event.get("data")).get("object"))
+        update = self._read_event(kind, found)
+        if not update.transaction_id:
+            # Another integration of the same account opened it.
+            update = replace(update, gateway_reference="")
+        return [replace(update, event_id=wire.text(event.get("id")), raw={"type": kind, **update.raw})]
+
+    def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
+        """See `Gateway`."""
+        path = f"v1/checkout/sessions/{_quoted(payment.gateway_reference)}?expand[]=payment_intent.latest_charge"
+        return wire.read_session(self.client.get(path).data)
+
+    def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        """See `Gateway`. An open session is expired; an authorization is let go."""
+        try:
+            path = f"checkout/sessions/{_quoted(payment.gateway_reference)}/expire"
+            return wire.read_session(self._post(path, idempotency_key))
+        except GatewayRejected:  # it is not open any more
+            told = self.fetch_payment(payment)
+        if told.state is not State.AUTHORIZED:
+            return told
+        try:
+            # A key belongs to one call with one set of parameters.
+            path = f"payment_intents/{_quoted(told.payment_reference)}/cancel"
+            return self._about(payment, self._post(path, f"{idempotency_key}-intent"))
+        except GatewayRejected:
+            return self.fetch_payment(payment)
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+        """See `Gateway`."""
+        amount = ("amount_to_capture", wire.write_amount(payment.amount))
+        path = f"payment_intents/{_quoted(self._intent_of(payment))}/capture"
+        return self._about(payment, self._post(path, idempotency_key, [amount]))
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        """See `Gateway`. A refund may fail after it succeeded; `refund.failed` tells."""
+        form = [
+            ("amount", wire.write_amount(request.amount)),
+            ("payment_intent", self._intent_of(request.payment)),
+            ("metadata[transaction_id]", request.payment.transaction_id),
+        ]
+        if request.reason in wire.REFUND_REASONS:
+            form.append(("reason", request.reason))
+        return wire.read_refund(self._post("refunds", request.idempotency_key, form))
+
+    def fetch_refund(self, payment: PaymentRef, refund_reference: str) -> RefundUpdate:
+        """See `Gateway`."""
+        return wire.read_refund(self.client.get(f"v1/refunds/{_quoted(refund_reference)}").data)
+
+    def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
+        """See `Gateway`."""
+        error = wire.object_in(data.get("error"))
+        code = wire.text(error.get("decline_code")) or wire.text(error.get("code")) or wire.text(error.get("type"))
+        declined = status == 402 or error.get("type") == "card_error"
+        return Refusal(code=code, decline_code=wire.find_decline(error) if declined else "")
+
+    # --- How the wire reads.
+
+    def _post(self, path: str, key: str, form: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+        return self.client.post(f"v1/{path}", form=form, idempotency_key=key, headers=FORM).data
+
+    def _session_form(self, request: PaymentRequest) -> list[tuple[str, str]]:
+        ends = min(max(request.expires_at, request.created_at + SHORTEST_SESSION), request.created_at + LONGEST_SESSION)
+        price = "line_items[0][price_data]"
+        form = [
+            ("mode", "payment"),
+            ("success_url", request.return_url),
+            ("cancel_url", request.return_url),
+            ("client_reference_id", request.transaction_id),
+            ("metadata[transaction_id]", request.transaction_id),
+            ("payment_intent_data[metadata][transaction_id]", request.transaction_id),
+            ("expires_at", str(int(ends.timestamp()))),
+            ("line_items[0][quantity]", "1"),
+            (f"{price}[currency]", request.amount.currency.code.lower()),
+            (f"{price}[unit_amount]", wire.write_amount(request.amount)),
+            (f"{price}[product_data][name]", (request.description or f"Order {request.order_id}")[:250]),
+        ]
+        if request.manual_capture:
+            form.append(("payment_intent_data[capture_method]", "manual"))
+        return form
+
+    def _read_event(self, kind: str, found: Mapping[str, Any]) -> PaymentUpdate:
+        family = kind.rpartition(".")[0]
+        if family == "checkout.session":
+            update = wire.read_session(found)
+            return replace(update, state=State.FAILED) if kind.endswith(".async_payment_failed") else update
+        if family == "payment_intent":
+            return wire.read_intent(found)
+        if family == "charge":
+            return wire.read_charge(found)
+        if family in {"refund", "charge.refund"}:
+            return replace(wire.read_facts(found), refund=wire.read_refund(found))
+        if family == "charge.dispute":
+            return replace(wire.read_facts(found), flags=frozenset({"disputed"}))
+        return PaymentUpdate()
+
+    def _intent_of(self, payment: PaymentRef) -> str:
+        reference = payment.payment_reference or self.fetch_payment(payment).payment_reference
+        if not reference:
+            raise GatewayRejected("Nothing was paid in this session.", gateway=self.name, code="no_payment_intent")
+        return reference
+
+    def _about(self, payment: PaymentRef, intent: Mapping[str, Any]) -> PaymentUpdate:
+        return replace(wire.read_intent(intent), gateway_reference=payment.gateway_reference)
+
+
+def _quoted(reference: str) -> str:
+    return quote(reference, safe="")
