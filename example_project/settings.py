@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from example_project.gateways import choose_gateway
+
 ROOT = Path(__file__).resolve().parent.parent
 #: What the shop keeps between two starts: its database, its secret, the password of its staff.
 DATA = Path(os.environ.get("GATEWAYPAY_DEMO_DIR") or ROOT / ".demo")
@@ -137,9 +139,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # LOGGING above holds for the worker t
 GATEWAYPAY = {
     "ORDERS": "example_project.shop.payments.ShopOrders",
     "BASE_URL": BASE_URL,
-    "GATEWAYS": {
-        "sandbox": {"BACKEND": "django_gatewaypay.sandbox.gateway.SandboxGateway"},
-    },
+    "GATEWAYS": choose_gateway(os.environ),
     "USE_CELERY": bool(REDIS_URL),
     "EXPIRE_AFTER": timedelta(seconds=float(os.environ.get("GATEWAYPAY_EXPIRE_AFTER") or 30 * 60)),
     "POLL_AFTER": timedelta(seconds=float(os.environ.get("GATEWAYPAY_POLL_AFTER") or 15 * 60)),

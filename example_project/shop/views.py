@@ -1,5 +1,6 @@
 """The shop's pages. None of them touches a payment: the checkout's form leads to the package."""
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -64,7 +65,8 @@ def checkout(request: HttpRequest, order_id: str) -> HttpResponse:
     found = find_order(request, order_id)
     if found.paid_at:
         return redirect("shop:order", found.pk)
-    return render(request, "shop/checkout.html", {"order": found})
+    (gateway,) = settings.GATEWAYPAY["GATEWAYS"]
+    return render(request, "shop/checkout.html", {"order": found, "gateway": gateway})
 
 
 @never_cache
