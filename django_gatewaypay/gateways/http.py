@@ -150,11 +150,15 @@ class GatewayClient:
         *,
         json: Mapping[str, Any] | None = None,
         form: Fields | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> GatewayResponse:
         """Call the gateway until it answers, the tries are spent or the time is up.
 
         Only for calls that may be repeated: reads, and writes under an idempotency key.
+
+        Args:
+            content: a body that is written already, byte for byte.
 
         Raises:
             GatewayDeclined: 402.
@@ -165,7 +169,7 @@ class GatewayClient:
         call = Call(self, method, f"{self.base}/{path.lstrip('/')}", end)
         for attempt in range(1, self.tries + 1):
             try:
-                return call.make(json, form, headers)
+                return call.make(json, content if form is None else list(form), headers)
             except GatewayUnavailable as error:
                 wait = backoff(attempt, error.retry_after)
                 if attempt == self.tries or time.monotonic() + wait >= end:
@@ -173,6 +177,14 @@ class GatewayClient:
                 logger.info("retry gateway=%s try=%s wait=%.2f code=%s", self.gateway, attempt, wait, error.code)
                 time.sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def download(self, url: str) -> bytes:
+        """Read a public document of the gateway once, without credentials. The caller has judged the host.
+
+        Raises:
+            GatewayUnavailable: there is none to be had.
+        """
+        return Call(self, "GET", check_base(url), time.monotonic() + self.deadline).download()
 
 
 @dataclass(frozen=True)
@@ -185,7 +197,10 @@ class Call:
     end: float
 
     def make(
-        self, json: Mapping[str, Any] | None, form: Fields | None, headers: Mapping[str, str] | None
+        self,
+        json: Mapping[str, Any] | None,
+        data: list[tuple[str, str]] | bytes | None,
+        headers: Mapping[str, str] | None,
     ) -> GatewayResponse:
         connect, read = self.client.timeout
         left = max(self.end - time.monotonic(), 0.1)
@@ -194,13 +209,24 @@ class Call:
                 self.method,
                 self.url,
                 json=json,
-                data=None if form is None else list(form),
+                data=data,
                 headers=headers,
                 timeout=(min(connect, left), min(read, left)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
                 return self._judge(response, self._read(response))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise self._error(GatewayUnavailable, type(error).__name__) from error
+
+    def download(self) -> bytes:
+        try:
+            with requests.Session() as bare:
+                bare.trust_env = False
+                with bare.get(self.url, timeout=self.client.timeout, allow_redirects=False, stream=True) as response:
+                    if response.status_code != 200:
+                        raise self._error(GatewayUnavailable, f"http_{response.status_code}", response)
+                    return self._read(response)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._error(GatewayUnavailable, type(error).__name__) from error
 
