@@ -43,6 +43,8 @@ class Bench:
     """Money, and what the wire must carry for it: EUR, JPY, KWD and each of the gateway's `exponents`."""
     signs_time: ClassVar[bool] = True
     """False: the vendor signs no time, or one that must not be compared with the clock."""
+    too_old: ClassVar[timedelta] = timedelta(hours=1)
+    """An age at which a callback is refused; a vendor that tries again for days may send the first time along."""
     signs_bytes: ClassVar[bool] = True
     """False: the vendor signs fields instead of the body; then write `spoiled` too."""
     declined: ClassVar[Answer | None] = Answer.error(402)

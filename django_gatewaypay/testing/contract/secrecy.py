@@ -25,7 +25,7 @@ class SecrecyTests(Bench):
     def echo(self) -> Answer:
         """A refusal that repeats what we sent, as some vendors do."""
         said = f"Invalid key: {' '.join(self.nobody_reads)}"
-        return Answer.json({"message": said, "detail": said, "errors": [{"message": said}]}, 401)
+        return Answer.json({"message": said, "detail": said, "errors": [{"message": said}]}, self.rejected.status)
 
     def test_its_repr_names_no_secret(self, gateway: Gateway) -> None:
         """Error pages and shells show it."""
