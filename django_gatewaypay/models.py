@@ -121,6 +121,9 @@ class Transaction(models.Model):
             models.Index(fields=("expires_at",), condition=Q(state__in=EXPIRING), name="gatewaypay_overdue"),
             models.Index(fields=("created_at",), condition=~Q(attention=""), name="gatewaypay_attention"),
             models.Index(fields=("gateway", "gateway_reference"), name="gatewaypay_reference"),
+            models.Index(
+                fields=("gateway", "payment_reference"), condition=~Q(payment_reference=""), name="gatewaypay_payment"
+            ),
             models.Index(fields=("state", "created_at"), name="gatewaypay_state"),
         )
 

@@ -169,12 +169,17 @@ class PaymentSession:
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentRef:
-    """One of our payments, as an adapter needs it to ask about it."""
+    """One of our payments, as an adapter needs it to ask about it.
+
+    Args:
+        closed: we have told the shopper that it is over; asking must not take money any more.
+    """
 
     transaction_id: str
     gateway_reference: str
     amount: Money
     payment_reference: str = ""
+    closed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

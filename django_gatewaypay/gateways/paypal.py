@@ -125,7 +125,7 @@ class PayPalGateway(Gateway):
     def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
         """See `Gateway`. An order that the shopper has approved is captured, or authorized, here and now."""
         order = self._order(payment)
-        if order.get("status") != "APPROVED":
+        if order.get("status") != "APPROVED" or payment.closed:
             return wire.read_order(order)
         verb = "authorize" if order.get("intent") == "AUTHORIZE" else "capture"
         path = f"v2/checkout/orders/{_quoted(payment.gateway_reference)}/{verb}"

@@ -271,6 +271,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="transaction",
+            index=models.Index(
+                condition=models.Q(("payment_reference", ""), _negated=True),
+                fields=["gateway", "payment_reference"],
+                name="gatewaypay_payment",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transaction",
             index=models.Index(fields=["state", "created_at"], name="gatewaypay_state"),
         ),
         migrations.AddConstraint(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from moneyed import Money
 
@@ -95,9 +95,9 @@ def process_callback(callback_id: uuid.UUID) -> Callback.State:
 
 
 def _process(row: Callback) -> Callback.State:
-    if not (row.transaction_ref or row.gateway_reference):
-        return _set_aside(row)
     found = _find_transaction(row)
+    if found is None and not (row.transaction_ref or row.gateway_reference):
+        return _set_aside(row)
     if found is None:
         state = _put_off(row, Callback.State.UNMATCHED, "No transaction of this gateway matches yet.")
         # The session may have landed, and looked for waiting callbacks, just before we began to wait.
@@ -110,7 +110,7 @@ def _process(row: Callback) -> Callback.State:
         asked = ask_gateway(found)
         # A word that even the gateway's own record leaves unknown is for staff; a refund's news is no state.
         flags |= {"unknown_state"} if (asked or update).thin and not (update.refund or flags) else frozenset()
-        update = asked or PaymentUpdate()
+        update = asked or update
     outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
@@ -118,10 +118,13 @@ def _process(row: Callback) -> Callback.State:
 
 
 def _set_aside(row: Callback) -> Callback.State:
-    """It is about no payment (a payout, a new customer): kept, and nothing to do."""
+    """It is about no payment of ours (a payout, another shop's dispute): kept, and nothing to do."""
     now = timezone.now()
     Callback.objects.filter(pk=row.pk).update(
-        state=Callback.State.PROCESSED, processed_at=now, next_attempt_at=None, last_error="It is about no payment."
+        state=Callback.State.PROCESSED,
+        processed_at=now,
+        next_attempt_at=None,
+        last_error="It is about no payment of ours.",
     )
     return Callback.State.PROCESSED
 
@@ -131,12 +134,19 @@ def _find_transaction(row: Callback) -> Transaction | None:
     ours = Transaction.objects.filter(gateway=row.gateway)
     pk = parse_id(row.transaction_ref)
     found = ours.filter(pk=pk).first() if pk else None
-    if found is None and row.gateway_reference and not row.transaction_ref:
-        found = ours.filter(gateway_reference=row.gateway_reference).first()
+    if found is None and not row.transaction_ref:
+        found = _find_by_reference(ours, row.gateway_reference, row.update.get("payment_reference", ""))
     # Until the gateway has told us which session is ours, a message could be about any.
     if found and found.state == State.CREATED:
         return None
     return found
+
+
+def _find_by_reference(ours: QuerySet[Transaction], session: str, payment: str) -> Transaction | None:
+    """By the gateway's session; by its payment where a message (a dispute, a refund) names no session."""
+    if session:
+        return ours.filter(gateway_reference=session).first()
+    return ours.filter(payment_reference=payment).first() if payment else None
 
 
 def match_waiting_callbacks(found: Transaction) -> int:

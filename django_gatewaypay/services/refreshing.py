@@ -15,7 +15,7 @@ from ..gateways.base import Gateway
 from ..lifecycle import Outcome, apply_update
 from ..models import Transaction
 from ..registry import gateways
-from ..types import PaymentRef, PaymentUpdate, Source, State
+from ..types import OPEN_STATES, PaymentRef, PaymentUpdate, Source, State
 
 __all__ = ["ask_gateway", "cancel", "expire", "follow_up", "payment_ref", "refresh", "refresh_for_shopper"]
 
@@ -102,6 +102,7 @@ def payment_ref(row: Transaction) -> PaymentRef:
         gateway_reference=row.gateway_reference,
         payment_reference=row.payment_reference,
         amount=row.amount,
+        closed=row.state not in OPEN_STATES,
     )
 
 

@@ -84,7 +84,7 @@ class TestPayPal(GatewayContract):
             server.set_status(reference, word)
 
     def callback(self, server: Server, reference: str, *, secret: str, at: int) -> CallbackRequest:
-        (capture,) = server.sessions[reference]["purchase_units"][0]["payments"]["captures"]
+        *_, capture = server.sessions[reference]["purchase_units"][0]["payments"]["captures"]
         kind = f"PAYMENT.CAPTURE.{capture['status']}"
         body = json.dumps({"id": f"WH-{capture['id']}", "event_type": kind, "resource": capture}).encode()
         sent = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

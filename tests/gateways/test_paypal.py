@@ -405,6 +405,15 @@ def test_an_order_that_waits_for_the_shopper_is_pending(
     assert server.calls("/capture") == []
 
 
+def test_an_approved_order_is_left_alone_once_we_have_closed_it(gateway: PayPalGateway, server: PayPalServer) -> None:
+    """Who was told that it is over is not charged because we went on watching."""
+    ref = approve(server, open_order(gateway))
+    said = gateway.fetch_payment(replace(ref, closed=True))
+
+    assert said.state is State.PENDING
+    assert not server.calls("/capture")
+
+
 def test_an_approved_order_is_captured_when_it_is_asked_for(gateway: PayPalGateway, server: PayPalServer) -> None:
     """Return, callback and poll all come here: once, under one key, with the whole truth in return."""
     ref = approve(server, open_order(gateway))

@@ -312,6 +312,22 @@ def test_a_message_that_stays_unmatched_is_told_to_staff(hosted: GatewayServer, 
     assert "unmatched callback=" in caplog.text
 
 
+def test_a_dispute_that_names_only_the_payment_reaches_its_transaction(hosted: GatewayServer) -> None:
+    """A vendor's dispute knows its payment, not our id and not the session; the state stays, staff are told."""
+    row = make_transaction(State.SUCCESS)
+    Transaction.objects.update(payment_reference="pi_1")
+    update = PaymentUpdate(event_id="evt_1", payment_reference="pi_1", flags=frozenset({"disputed"}))
+    strange = PaymentUpdate(event_id="evt_2", payment_reference="pi_2", flags=frozenset({"disputed"}))
+    hosted.sessions[row.gateway_reference] = {"reference": row.gateway_reference, "status": "success"}
+    stored = [services.callbacks._store("hosted", said, "", 0) for said in (update, strange)]
+    said = [services.process_callback(pk) for pk in stored]
+
+    row.refresh_from_db()
+    assert said == ["processed", "processed"]
+    assert (row.state, "disputed" in row.attention) == ("success", True)
+    assert Callback.objects.get(event_id="evt_2").transaction is None
+
+
 def test_a_message_about_no_payment_is_kept_and_set_aside(hosted: GatewayServer) -> None:
     """A payout's news is answered 200, stored, and no work for anybody."""
     row = pending(hosted)
@@ -320,7 +336,7 @@ def test_a_message_about_no_payment_is_kept_and_set_aside(hosted: GatewayServer)
     said = services.process_callback(pk)
 
     assert said == "processed"
-    assert Callback.objects.get().last_error == "It is about no payment."
+    assert Callback.objects.get().last_error == "It is about no payment of ours."
     assert Transaction.objects.get().version == row.version
 
 
