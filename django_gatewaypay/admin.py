@@ -81,6 +81,7 @@ class AttentionFilter(admin.SimpleListFilter):
             ("mismatch", _("wrong amount, currency or reference")),
             ("duplicate_payment", _("paid twice")),
             ("late", _("paid late")),
+            ("disputed", _("disputed")),
             ("hook_dead", _("fulfilment given up")),
             ("unknown_state", _("unknown answer of the gateway")),
         ]

@@ -7,7 +7,16 @@ from urllib.parse import quote
 
 from ..exceptions import GatewayRejected, GatewayUnavailable, MalformedCallback
 from ..money import InvalidAmount, Money, format_minor, parse_amount, to_minor
-from ..types import CallbackRequest, NextAction, PaymentRef, PaymentRequest, PaymentSession, PaymentUpdate, State
+from ..types import (
+    DECLINE_CODES,
+    CallbackRequest,
+    NextAction,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    PaymentUpdate,
+    State,
+)
 from . import signing
 from .base import Gateway
 
@@ -111,7 +120,7 @@ class HostedGateway(Gateway):
             state=state,
             captured=_captured(data) if state is State.SUCCESS else None,
             event_id=_text(data.get("event_id")),
-            decline_code=_text(data.get("decline_code"))[:64],
+            decline_code=_decline_code(data.get("decline_code")) if state is State.FAILED else "",
             raw={name: _text(data[name]) for name in self.RAW_FIELDS if name in data},
         )
 
@@ -122,6 +131,11 @@ def _captured(data: Mapping[str, Any]) -> Money | None:
         return parse_amount(data.get("amount"), data.get("currency"))
     except InvalidAmount:
         return None
+
+
+def _decline_code(value: object) -> str:
+    """The reason in the standard words; a gateway's own one is in the raw fields."""
+    return value if isinstance(value, str) and value in DECLINE_CODES else "declined"
 
 
 def _is_reference(value: object) -> TypeGuard[str]:
