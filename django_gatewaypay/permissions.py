@@ -1,12 +1,14 @@
 """Whose transaction is it? An unknown id and somebody else's id are answered alike."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from django.core import signing
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -19,7 +21,8 @@ __all__ = ["COOKIE", "RateLimit", "bearer_token", "find_owned", "guest_ids", "re
 # Named so that Django hides it in error reports: it is a proof, like a password.
 COOKIE = "gatewaypay_guest_key"
 COOKIE_SALT = "gatewaypay.guest"
-COOKIE_DAYS = 30
+#: How long a token and a guest's cookie open a payment; after that, signing in does.
+PROOF_LIVES = timedelta(days=30)
 REMEMBERED = 10
 
 
@@ -35,7 +38,7 @@ def find_owned(request: Any, text_id: str) -> Transaction | None:
 
 def may_see(row: Transaction, *, user: Any, token: str, cookies: Mapping[str, str]) -> bool:
     """Whether one of the three proofs holds: the owner's session, the token, the guest's own browser."""
-    if access.token_matches(row.token_hash, token):
+    if access.token_matches(row.token_hash, token) and row.created_at > timezone.now() - PROOF_LIVES:
         return True
     if user is not None and user.is_authenticated and row.user_id is not None and row.user_id == user.pk:
         return True
@@ -51,7 +54,7 @@ def bearer_token(header: str) -> str:
 def guest_ids(cookies: Mapping[str, str]) -> list[str]:
     """The transactions that this browser started as a guest, newest first."""
     try:
-        found = signing.loads(cookies.get(COOKIE, ""), salt=COOKIE_SALT, max_age=COOKIE_DAYS * 86400)
+        found = signing.loads(cookies.get(COOKIE, ""), salt=COOKIE_SALT, max_age=PROOF_LIVES)
     except signing.BadSignature:
         return []
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
@@ -63,7 +66,7 @@ def remember_guest(request: HttpRequest, response: HttpResponseBase, row: Transa
     response.set_cookie(
         COOKIE,
         signing.dumps([row.pk.hex, *known][:REMEMBERED], salt=COOKIE_SALT),
-        max_age=COOKIE_DAYS * 86400,
+        max_age=PROOF_LIVES,
         secure=request.is_secure(),
         httponly=True,
         samesite="Lax",

@@ -489,6 +489,18 @@ def test_a_revoked_token_shows_nothing() -> None:
     assert Client().get(f"/payments/status/{row.pk}/", headers=bearer(row)).status_code == 404
 
 
+def test_an_expired_token_shows_nothing(client: Client) -> None:
+    """After thirty days it answers like an unknown one."""
+    row = make_transaction()
+    alive = client.get(f"/payments/status/{row.pk}/", headers=bearer(row)).status_code
+    Transaction.objects.update(created_at=timezone.now() - timedelta(days=30))
+    expired = client.get(f"/payments/status/{row.pk}/", headers=bearer(row))
+    unknown = client.get(f"/payments/status/{uuid.uuid4()}/", headers=bearer(row))
+
+    assert (alive, expired.status_code) == (200, 404)
+    assert expired.content == unknown.content
+
+
 def test_a_token_costs_one_query(client: Client, django_assert_num_queries: Any) -> None:
     """Polling a status is one indexed read."""
     row = make_transaction()
