@@ -60,6 +60,10 @@ class PayPalGateway(Gateway):
     supports_capture = True
     supports_refund = True
     supports_partial_refund = True
+    # developer.paypal.com/reference/currency-codes, read in November 2026
+    currencies = frozenset(
+        "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS INR JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD USD".split()  # noqa: SIM905 - read as a list of words
+    )
     key_ttl = timedelta(hours=6)
     key_header = "PayPal-Request-Id"
     request_id_header = "Paypal-Debug-Id"

@@ -191,6 +191,19 @@ def test_the_answer_to_the_first_call_is_lost(vendor: Vendor) -> None:
     assert vendor.bench.opened(vendor.server) == 1
 
 
+def test_a_currency_that_the_vendor_does_not_take_is_refused_before_it_is_asked(vendor: Vendor) -> None:
+    """Where the vendor publishes a list; elsewhere its account decides."""
+    order = make_order(price_minor=1500, currency="XOF")
+    answer = vendor.client.post("/payments/initiate/", {"order_id": order.pk}, content_type="application/json")
+
+    if gateways["card"].currencies is None:
+        assert answer.status_code == 201
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (422, "order_not_payable")
+        assert not vendor.server.requests
+    assert Transaction.objects.count() == (gateways["card"].currencies is None)
+
+
 def test_the_vendor_is_busy(vendor: Vendor) -> None:
     """Rate limited while it is asked: nothing is concluded, and the next question finds the answer."""
     row = vendor.start()
