@@ -51,8 +51,8 @@ class MollieGateway(Gateway):
     supports_partial_refund = True
     # docs.mollie.com/docs/multicurrency, read in November 2026; which method takes which is the account's to say
     currencies = frozenset(
-        "AED AUD BGN BRL CAD CHF CZK DKK EUR GBP HKD HUF ILS ISK JPY MXN MYR NOK NZD PHP PLN RON SEK SGD THB TWD "
-        "USD ZAR".split()  # noqa: SIM905 - read as a list of words
+        "AED AUD BGN BRL CAD CHF CZK DKK EUR GBP HKD HUF ILS ISK JPY MXN MYR NOK NZD PHP PLN RON SEK SGD THB TWD "  # noqa: SIM905 - read as a list of words
+        "USD ZAR".split()
     )
     key_ttl = timedelta(hours=1)
     callback_content_types = ("application/x-www-form-urlencoded", "application/json")
