@@ -41,7 +41,7 @@ class TransactionConsumer(AsyncWebsocketConsumer):
         self.sent_version = -1
         self.frames: list[float] = []
         self.closer: asyncio.Task[None] | None = None
-        self.joined = False
+        self.group = ""
         self.pk = parse_id(self.scope["url_route"]["kwargs"]["text_id"])
         row = await self.read() if origin_is_ours(self.headers()) else None
         if row is None:
@@ -60,18 +60,17 @@ class TransactionConsumer(AsyncWebsocketConsumer):
         """Join the group; a page whose socket is refused polls, one whose socket is deaf would wait."""
         try:
             await self.channel_layer.group_add(group_name(pk), self.channel_name)
-        # Whatever the layer raises when its server is away.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - every layer has errors of its own for a server that is away
             logger.warning("not joined transaction=%s error=%s", pk, type(error).__name__)
             return False
-        self.joined = True
+        self.group = group_name(pk)
         return True
 
     async def disconnect(self, code: int) -> None:
         if self.closer:
             self.closer.cancel()
-        if self.joined:
-            await self.channel_layer.group_discard(group_name(self.pk), self.channel_name)  # type: ignore[arg-type]
+        if self.group:
+            await self.channel_layer.group_discard(self.group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         now = time.monotonic()

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
@@ -142,7 +143,8 @@ class MollieGateway(Gateway):
     def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
         """See `Gateway`. Mollie decides by method whether an open payment can be canceled."""
         found = self.client.get(_path(payment)).data
-        try:
+        # What is refused has changed meanwhile: what it is now, the question below tells.
+        with suppress(GatewayRejected):
             if found.get("status") == "authorized":
                 # The bank may take its time; until then the payment is authorized.
                 self.client.post(_path(payment, "release-authorization"), json={}, idempotency_key=idempotency_key)
@@ -151,8 +153,6 @@ class MollieGateway(Gateway):
                 return self._update(self.client.request("DELETE", _path(payment), headers=key).data)
             else:
                 return self._update(found)
-        except GatewayRejected:
-            pass  # it has changed meanwhile
         return self.fetch_payment(payment)
 
     def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:

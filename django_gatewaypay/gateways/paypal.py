@@ -30,6 +30,7 @@ from .http import GatewayClient, Refusal
 
 try:
     from .paypal_signature import CertificateChecker
+# Without the extra [paypal] the postback still works; __init__ names the install command.
 except ImportError:
     CertificateChecker = None  # type: ignore[assignment,misc]
 

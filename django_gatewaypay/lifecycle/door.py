@@ -107,7 +107,7 @@ class Entry:
                     self._write_event(row, decision.kind, before, self.note or decision.note)
                 owed = self._write_owed(row, decision) if decision.owed else None
                 if self.callback:
-                    self._write_callback(row)
+                    _mark_processed(self.callback, row)
                 if decision.kind in {Kind.MOVED, Kind.AMENDED}:
                     transaction.on_commit(partial(_log, row, before, flags, self.source), robust=True)
                     after = partial(dispatch.settle, row.pk, State(before), State(row.state), owed)
@@ -176,14 +176,15 @@ class Entry:
         )
         return owed.pk
 
-    def _write_callback(self, row: Transaction) -> None:
-        Callback.objects.filter(pk=self.callback.pk).update(  # type: ignore[union-attr]  # checked by the caller
-            state=Callback.State.PROCESSED,
-            transaction=row,
-            processed_at=timezone.now(),
-            next_attempt_at=None,
-            last_error="",
-        )
+
+def _mark_processed(callback: Callback, row: Transaction) -> None:
+    Callback.objects.filter(pk=callback.pk).update(
+        state=Callback.State.PROCESSED,
+        transaction=row,
+        processed_at=timezone.now(),
+        next_attempt_at=None,
+        last_error="",
+    )
 
 
 def _name_the_end(row: Transaction, update: PaymentUpdate) -> PaymentUpdate:
