@@ -113,3 +113,15 @@ def test_the_signal_tells_what_changed_and_its_receivers_cannot_break_anything()
 
     assert heard == [("created", "pending", "pending"), ("pending", "success", "success")]
     assert row.state == "success"
+
+
+def test_the_order_is_fulfilled_before_its_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads "paid" on the page finds a paid order in the shop."""
+    order = make_order()
+    seen: list[int] = []
+    monkeypatch.setattr(
+        dispatch, "announce", lambda _: seen.append(Order.objects.values_list("fulfilments", flat=True).get())
+    )
+    make_transaction("success", order=order)
+
+    assert seen == [0, 1]

@@ -264,3 +264,12 @@ def test_a_waiting_shopper_is_not_scheduled_over_a_payment_that_has_just_ended(
     services.refreshing._await_answer(row)
 
     assert Transaction.objects.get().waiting_since is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_adapter_is_told_when_no_more_money_may_be_taken(state: State) -> None:
+    """Watching a payment that is over asks, and captures nothing."""
+    row = make_transaction(state)
+    over = state in {State.EXPIRED, State.CANCELED, State.FAILED, State.HELD, State.SUCCESS}
+
+    assert services.refreshing.payment_ref(row).closed is over
