@@ -1,6 +1,6 @@
 # Every target sets itself up: a machine needs Python 3.11 or newer, and make.
 
-.PHONY: help demo test check docs clean
+.PHONY: help demo test prove check docs clean
 .DEFAULT_GOAL := help
 
 # The first interpreter that really runs, is new enough and can make an environment.
@@ -13,6 +13,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 PYTEST_ARGS ?=
+QUICK ?=
+PART ?=
 
 export PORT
 export PYTHONUTF8 := 1
@@ -33,6 +35,9 @@ test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with coverag
 	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= $(PYTEST_ARGS) || status=1; done; \
 	$(BIN)/python -m coverage combine -q .coverage.sqlite .coverage.postgres && $(BIN)/python -m coverage report || status=1; \
 	exit $$status
+
+prove: $(VENV)/prove.stamp  ## the long proof, resumable; QUICK=1 within minutes, PART="simulation storms" alone
+	$(BIN)/python -m tests.proof $(if $(QUICK),--quick) $(PART)
 
 check: $(VENV)/check.stamp  ## lint, format, types, rooms, migrations
 	$(BIN)/ruff check .

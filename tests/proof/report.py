@@ -1,0 +1,100 @@
+"""What the proof came to: JSON for machines, a page of the documentation for people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .frame import REPOSITORY, Figure
+from .parts import NAMES, find
+
+__all__ = ["write"]
+
+DATA = REPOSITORY / "docs" / "reference" / "proof.json"
+PAGE = REPOSITORY / "docs" / "reference" / "proof.md"
+HEAD = """# The proof
+
+Written by `make prove` and by nobody's hand. Each part runs alone: `make prove PART=simulation`; a run that was cut
+off goes on where it was. {size}
+
+"""
+
+
+def write(home: Path, *, quick: bool, shown: Iterable[str]) -> bool:
+    """Report what has been run; whether every bar of the shown parts is met.
+
+    The full size goes into the documentation, the quick one beside its results.
+    """
+    told = {name: one for name in NAMES if (one := _tell(name, home / name, quick=quick))}
+    data = REPOSITORY / ".prove" / "quick.json" if quick else DATA
+    page = REPOSITORY / ".prove" / "quick.md" if quick else PAGE
+    data.write_text(json.dumps(told, indent=1) + "\n")
+    page.write_text(_page(told, quick=quick))
+    chosen = {name: told[name] for name in shown if name in told}
+    for name, one in chosen.items():
+        print(f"\n{name}: {one['title']}")
+        for figure in one["figures"]:
+            print(f"  {'ok ' if figure['met'] else 'NOT MET'} {_line(figure)}")
+    return all(figure["met"] for one in chosen.values() for figure in one["figures"])
+
+
+def _tell(name: str, folder: Path, *, quick: bool) -> dict[str, Any] | None:
+    pieces = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    if not pieces:
+        return None
+    part = find(name)
+    wanted = len(part.chunks(quick=quick))
+    results = [piece["result"] for piece in pieces]
+    violations = [one for result in results for one in result.get("violations", [])]
+    figures = [
+        Figure("pieces run", f"{len(pieces)} of {wanted}", "all", len(pieces) == wanted),
+        Figure("violations", len(violations), "0", not violations),
+        *part.figures(results, quick=quick),
+    ]
+    return {
+        "title": part.title,
+        "figures": [asdict(figure) for figure in figures],
+        "violations": violations[:20],
+        "seconds": round(sum(piece["seconds"] for piece in pieces)),
+        "commits": sorted({piece["commit"] for piece in pieces}),
+        "machines": _distinct(piece["machine"] for piece in pieces),
+    }
+
+
+def _distinct(machines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [json.loads(text) for text in sorted({json.dumps(one, sort_keys=True) for one in machines})]
+
+
+def _page(told: Mapping[str, Mapping[str, Any]], *, quick: bool) -> str:
+    size = "This is the quick size." if quick else "The figures in JSON: [proof.json](proof.json)."
+    return HEAD.format(size=size) + "\n".join(_section(name, one) for name, one in told.items())
+
+
+def _section(name: str, one: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {figure['name']} | {figure['value']} | {figure['bar'] or '–'} | {_mark(figure)} | {figure['note']} |"
+        for figure in one["figures"]
+    )
+    machines = "; ".join(f"{m['cores']} cores, {m['system']}, Python {m['python']}" for m in one["machines"])
+    lines = [
+        f"## {name}: {one['title']}",
+        f"`make prove PART={name}` · commit {', '.join(one['commits'])} · {machines} · {one['seconds']} s of work",
+        f"| what | figure | bar | | note |\n|---|---|---|---|---|\n{rows}",
+        *_violations(one["violations"]),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _violations(violations: Sequence[Mapping[str, str]]) -> list[str]:
+    return [f"- **violated**: {one['what']} · replay: `{one['replay']}`" for one in violations]
+
+
+def _mark(figure: Mapping[str, Any]) -> str:
+    return "met" if figure["met"] else "**NOT MET**"
+
+
+def _line(figure: Mapping[str, Any]) -> str:
+    bar = f" (bar: {figure['bar']})" if figure["bar"] else ""
+    note = f" · {figure['note']}" if figure["note"] else ""
+    return f"{figure['name']}: {figure['value']}{bar}{note}"
