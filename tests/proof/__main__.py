@@ -63,7 +63,8 @@ class Run:
                 stderr=errors,
                 text=True,
             )
-            assert process.stdin and process.stdout
+            assert process.stdin
+            assert process.stdout
             process.stdin.write(json.dumps(chunk))
             process.stdin.close()
             shown = 0.0
