@@ -1,0 +1,29 @@
+"""The worlds in which faults happen, one gateway each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.invariants import check_books, check_inbox
+
+from .plays import PLAYS
+from .world import ALIAS, World
+
+NO_LIMITS = {"initiate": None, "status": None, "page": None}
+
+
+@pytest.fixture(params=PLAYS)
+def world(
+    request: pytest.FixtureRequest, transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """A shop with each gateway in turn; `only(...)` names some. The books are checked when the test is over."""
+    # Retries inside one call to the gateway do not wait.
+    monkeypatch.setattr("django_gatewaypay.gateways.http.backoff", lambda *_: 0.0)
+    play = PLAYS[request.param]
+    with play.bench.server_class() as server:
+        account = {"BACKEND": play.backend, "OPTIONS": play.options(server)}
+        settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {ALIAS: account}, "THROTTLES": NO_LIMITS}
+        yield World(request.param, play, server, settings)
+        check_books()
+        check_inbox()
