@@ -1,0 +1,86 @@
+"""The books as they are at one moment, and the word for what must not be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from django.apps import apps
+
+from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+
+__all__ = ["Books", "Violation", "hold"]
+
+
+class Violation(AssertionError):
+    """An invariant of reliability.md, list A, does not hold.
+
+    Args:
+        number: which one.
+        what: who broke it, and how.
+    """
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f"invariant {number}: {what}")
+        self.number = number
+
+
+def hold(number: int, holds: object, what: str) -> None:
+    """Raise a Violation unless `holds`."""
+    if not holds:
+        raise Violation(number, what)
+
+
+@dataclass(frozen=True)
+class Books:
+    """Every row of ours, and the host's orders, read in five queries."""
+
+    transactions: dict[UUID, Transaction]
+    ledger: dict[UUID, list[TransactionEvent]]
+    callbacks: dict[UUID, Callback]
+    fulfilments: dict[int, Fulfilment]
+    orders: dict[str, Any]
+
+    @classmethod
+    def read(cls) -> Self:
+        """The books as they are now. The host's orders are those of the installed app with the label "shop"."""
+        transactions = {row.pk: row for row in Transaction.objects.all()}
+        ledger: dict[UUID, list[TransactionEvent]] = {pk: [] for pk in transactions}
+        for event in TransactionEvent.objects.order_by("pk"):
+            ledger.setdefault(event.transaction_id, []).append(event)
+        orders = apps.get_model("shop", "Order")._default_manager.all()
+        return cls(
+            transactions,
+            ledger,
+            {row.pk: row for row in Callback.objects.all()},
+            {row.pk: row for row in Fulfilment.objects.all()},
+            {str(order.pk): order for order in orders},
+        )
+
+    def find(self, transaction_id: str) -> Transaction | None:
+        """The transaction that a text names, if it is one of ours."""
+        try:
+            return self.transactions.get(UUID(transaction_id))
+        except ValueError:
+            return None
+
+    def rows(self) -> Iterator[tuple[Transaction, list[TransactionEvent]]]:
+        """Every transaction with its ledger."""
+        for pk, row in self.transactions.items():
+            yield row, self.ledger[pk]
+
+    def values(self) -> dict[str, list[dict[str, Any]]]:
+        """Every column of every row of the package."""
+        events = [event for ledger in self.ledger.values() for event in ledger]
+        tables = {
+            "transactions": list(self.transactions.values()),
+            "ledger": events,
+            "inbox": list(self.callbacks.values()),
+            "outbox": list(self.fulfilments.values()),
+        }
+        return {name: [columns(row) for row in rows] for name, rows in tables.items()}
+
+
+def columns(row: Any) -> dict[str, Any]:
+    """A row's values by column."""
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
