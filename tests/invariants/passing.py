@@ -23,7 +23,7 @@ CALLBACK_FIXED = ("gateway", "event_id", "update", "body_sha256", "received_at")
 
 
 def check_since(before: Books, now: Books) -> None:
-    """3, 4, 5, 8 and 10: what was final, written or taken in at an earlier reading is so still."""
+    """3, 4, 5, 8, 9 and 10: what was final, written or taken in at an earlier reading is so still."""
     for pk, old in before.transactions.items():
         row = now.transactions.get(pk)
         hold(4, row and row.version >= old.version, f"{pk} is gone or went back")

@@ -191,7 +191,7 @@ THEIRS: tuple[Callable[[Books, GatewayBooks], None], ...] = (
 
 
 def check_convergence(books: Books, gateway: GatewayBooks | None = None) -> None:
-    """16: everything has ended or waits for staff, nothing is owed, and both sides tell the same story."""
+    """8, 16 and 17: everything has ended or waits for staff, nothing is owed, and both sides tell the same story."""
     for callback in books.callbacks.values():
         hold(16, callback.state != "received", f"callback {callback} was never worked on: {callback.last_error}")
         stuck = callback.state == "unmatched" and books.find(callback.transaction_ref)
