@@ -1,0 +1,52 @@
+"""The live page as a client sees it: a real WebSocket with the token of a payment, and what it has said."""
+
+import json
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from django_gatewaypay.models import Transaction
+from django_gatewaypay.services import access
+
+__all__ = ["Page", "protocols", "socket_url"]
+
+
+def socket_url(url: str, row: Transaction) -> str:
+    return f"{url.replace('http', 'ws', 1)}/ws/payments/{row.pk}/"
+
+
+def protocols(row: Transaction) -> list[Any]:
+    return ["gatewaypay.v1", access.mint_token(row.pk)]
+
+
+class Page:
+    """An open page of a payment; `first` is what it was told on connecting.
+
+    Args:
+        url: of the server.
+        origin: of the page; the server's own by default.
+    """
+
+    def __init__(self, url: str, row: Transaction, *, origin: str = "") -> None:
+        self.connection: ClientConnection = connect(
+            socket_url(url, row),
+            subprotocols=protocols(row),
+            origin=origin or url,
+            proxy=None,  # type: ignore[arg-type]
+        )
+        self.first = self.next()
+
+    def __enter__(self) -> "Page":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def next(self, seconds: float = 10) -> dict[str, Any]:
+        """The next message."""
+        return dict(json.loads(self.connection.recv(timeout=seconds)))
+
+    def resync(self, seconds: float = 10) -> dict[str, Any]:
+        """What the page's own timer asks for every ten seconds."""
+        self.connection.send("resync")
+        return self.next(seconds)
