@@ -16,6 +16,7 @@ __all__ = [
     "OrderNotFound",
     "OrderNotPayable",
     "PaymentInProgress",
+    "StaleSignature",
     "UnknownGateway",
     "UnsupportedOperation",
 ]
@@ -80,6 +81,10 @@ class CallbackError(GatewayPayError):
 
 class InvalidSignature(CallbackError):
     """The callback is not signed by the gateway, or its signature is stale."""
+
+
+class StaleSignature(InvalidSignature):
+    """The callback is signed by the gateway, but not now: a replay, or a clock that is wrong."""
 
 
 class MalformedCallback(CallbackError):

@@ -69,6 +69,9 @@ class Transaction(models.Model):
 
     gateway_reference = models.CharField(_("gateway reference"), max_length=REFERENCE, blank=True)
     payment_reference = models.CharField(_("payment reference"), max_length=REFERENCE, blank=True)
+    #: Which idempotency key opens the session, and since when; None: the first, since the row was made.
+    key_number = models.PositiveSmallIntegerField(default=0)
+    key_since = models.DateTimeField(null=True, blank=True)
     next_action = models.JSONField(null=True, blank=True)
     return_url = models.CharField(_("return URL"), max_length=2000, blank=True)
 
@@ -248,6 +251,7 @@ class Callback(models.Model):
         verbose_name_plural = _("callbacks")
         ordering = ("-received_at",)
         default_permissions = ("view",)
+        permissions = (("retry_callback", _("Can retry a callback")),)
         constraints = (models.UniqueConstraint(fields=("gateway", "event_id"), name="gatewaypay_event_once"),)
         indexes = (
             models.Index(

@@ -16,6 +16,7 @@ urlpatterns = [
     path("callbacks/<str:alias>/", views.callback, name="callback"),
     # A redirect would lose the gateway's body.
     path("callbacks/<str:alias>", views.callback),
+    path("health/", views.health, name="health"),
     path("pay/<str:text_id>/", views.pay_page, name="pay"),
     path("return/<str:text_id>/", views.return_page, name="return"),
     path("check/", views.check_page, name="check"),

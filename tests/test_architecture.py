@@ -106,11 +106,11 @@ def test_digests_are_never_compared_by_equality(module: str) -> None:
 
 
 def test_one_module_talks_to_the_network() -> None:
-    """Only gateways.http imports an HTTP client; the sandbox, a provider itself, sends its own callbacks."""
+    """Only gateways.http, with its deadline, imports an HTTP client; the sandbox, a provider, sends its own callbacks."""
     clients = {"requests", "urllib3", "httpx", "aiohttp"}
     talkers = {module for module in MODULES if imported(module) & clients}
 
-    assert talkers - {"sandbox/delivery.py"} == {"gateways/http.py"}
+    assert talkers - {"sandbox/delivery.py"} == {"gateways/http.py", "gateways/deadline.py"}
 
 
 def test_adapters_know_no_django() -> None:

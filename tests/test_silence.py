@@ -306,8 +306,8 @@ def test_the_answer_in_production_says_nothing(gateway: GatewayServer, settings:
 
 def test_what_carries_secrets_hides_them_in_its_repr() -> None:
     """A frame's variables, a log line, a test's failure: all of them print reprs."""
+    from django_gatewaypay.gateways.answers import GatewayResponse
     from django_gatewaypay.gateways.hosted import HostedGateway
-    from django_gatewaypay.gateways.http import GatewayResponse
     from django_gatewaypay.types import CallbackRequest
 
     message = CallbackRequest({"webhook-signature": SIGNATURE}, PAN.encode(), {"q": QUERY}, f"https://x/?{QUERY}")

@@ -22,8 +22,8 @@ from ..types import (
 )
 from . import adyen_wire as wire
 from . import signing
+from .answers import Refusal
 from .base import Gateway
-from .http import Refusal
 
 __all__ = ["AdyenGateway"]
 

@@ -21,7 +21,8 @@ from ..types import (
     RefundRequest,
     RefundUpdate,
 )
-from .http import GatewayClient, Refusal, explain_plainly, is_loopback
+from .answers import Refusal, explain_plainly
+from .http import GatewayClient, is_loopback
 
 __all__ = ["Gateway"]
 
@@ -45,6 +46,7 @@ class Gateway(ABC):
     signs_callbacks: ClassVar[bool] = True
     """False: every callback is a hint, and the core asks the gateway."""
     supports_fetch: ClassVar[bool] = False
+    supports_find: ClassVar[bool] = False
     supports_cancel: ClassVar[bool] = False
     supports_capture: ClassVar[bool] = False
     supports_refund: ClassVar[bool] = False
@@ -52,7 +54,7 @@ class Gateway(ABC):
     currencies: ClassVar[frozenset[str] | None] = None
     """ISO codes that can be paid; None: whatever the account allows."""
     key_ttl: ClassVar[timedelta] = timedelta(hours=24)
-    """How long the gateway remembers an idempotency key."""
+    """How long the gateway remembers an idempotency key; after that, a repeated call is a new one."""
     key_header: ClassVar[str] = "Idempotency-Key"
     """Where the gateway wants the idempotency key."""
     request_id_header: ClassVar[str] = ""
@@ -120,6 +122,13 @@ class Gateway(ABC):
     def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
         """Ask the gateway what is true now."""
         raise UnsupportedOperation(f"{self.name} cannot be asked for a payment.")
+
+    def find_session(self, request: PaymentRequest) -> PaymentSession | None:
+        """The payable session that an earlier `create_session` opened, looked up by our id; None if there is none.
+
+        Asked when a key cannot be repeated any more and nobody knows what became of the call.
+        """
+        raise UnsupportedOperation(f"{self.name} cannot look a session up.")
 
     def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
         """Close an unpaid session or release an authorization; answers what is true afterwards."""

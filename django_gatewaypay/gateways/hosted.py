@@ -36,6 +36,7 @@ class HostedGateway(Gateway):
 
     name = "Hosted"
     supports_fetch = True
+    supports_find = True
     supports_cancel = True
 
     STATES: ClassVar[Mapping[str, State]] = {
@@ -69,10 +70,17 @@ class HostedGateway(Gateway):
         answer = self.client.post(
             "create-session", json=self._session_body(request), idempotency_key=request.idempotency_key
         ).data
-        reference, url = answer.get("reference"), answer.get("payment_url")
-        if not _is_reference(reference) or not isinstance(url, str):
-            raise GatewayUnavailable("The gateway opened no session.", gateway=self.name, code="no_session")
-        return PaymentSession(gateway_reference=reference, next_action=NextAction(url=self.check_payment_url(url)))
+        return self._session(answer)
+
+    def find_session(self, request: PaymentRequest) -> PaymentSession | None:
+        """See `Gateway`. A gateway without the call knows no session."""
+        try:
+            answer = self.client.get(f"find/{quote(request.transaction_id, safe='')}").data
+        except GatewayRejected as error:
+            if error.status == 404:
+                return None
+            raise
+        return self._session(answer) if answer.get("status") == "pending" else None
 
     def verify_callback(self, request: CallbackRequest) -> None:
         """See `Gateway`."""
@@ -99,6 +107,12 @@ class HostedGateway(Gateway):
             return self.fetch_payment(payment)
 
     # --- How the wire reads.
+
+    def _session(self, answer: Mapping[str, Any]) -> PaymentSession:
+        reference, url = answer.get("reference"), answer.get("payment_url")
+        if not _is_reference(reference) or not isinstance(url, str):
+            raise GatewayUnavailable("The gateway opened no session.", gateway=self.name, code="no_session")
+        return PaymentSession(gateway_reference=reference, next_action=NextAction(url=self.check_payment_url(url)))
 
     def _session_body(self, request: PaymentRequest) -> dict[str, Any]:
         currency = request.amount.currency.code

@@ -1,13 +1,13 @@
 """The only code that talks to a gateway: pooled, verified, bounded in time, size and tries."""
 
 import ipaddress
-import json as jsonlib
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,50 +15,19 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
+from .answers import Explain, GatewayResponse, clean_code, explain_plainly, read_object, read_retry_after
+from .circuit import Circuit
+from .deadline import BoundedAdapter, guarded
 
-__all__ = ["GatewayClient", "GatewayResponse", "Refusal", "check_base", "explain_plainly", "is_loopback"]
+__all__ = ["GatewayClient", "check_base", "is_loopback"]
 
 logger = logging.getLogger("gatewaypay.http")
 
 #: A form's fields, in order; names may repeat.
 Fields = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 1024 * 1024
-MAX_RETRY_AFTER = 300
 # Busy, or broken on their side: the outcome is unknown, and the same key may be tried again.
 NO_ANSWER = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
-
-
-@dataclass(frozen=True)
-class GatewayResponse:
-    """A gateway's definite answer."""
-
-    status: int
-    # Not in its repr, which error pages and traceback mails show.
-    data: dict[str, Any] = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What a definite 4xx means.
-
-    Args:
-        code: the vendor's own code.
-        decline_code: in the standard words, when it is a no to the shopper rather than to us.
-    """
-
-    code: str = ""
-    decline_code: str = ""
-
-
-#: Reads a vendor's error body: status and JSON object in, what it means out.
-Explain = Callable[[int, Mapping[str, Any]], Refusal]
-
-
-def explain_plainly(status: int, data: Mapping[str, Any]) -> Refusal:
-    """402 declines, every other 4xx rejects; the code is `code` or `error`, if it is text."""
-    code = data.get("code") or data.get("error")
-    return Refusal(code=code if isinstance(code, str) else "", decline_code="declined" if status == 402 else "")
 
 
 def is_loopback(host: str | None) -> bool:
@@ -121,9 +90,10 @@ class GatewayClient:
         self.explain = explain
         self.key_header = key_header
         self.request_id_header = request_id_header
+        self.circuit = Circuit()
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.mount(self.base, requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=0))
+        self.session.mount(self.base, BoundedAdapter(pool_maxsize=32, max_retries=0))
 
     def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> GatewayResponse:
         """Read. See `request`."""
@@ -155,7 +125,8 @@ class GatewayClient:
     ) -> GatewayResponse:
         """Call the gateway until it answers, the tries are spent or the time is up.
 
-        Only for calls that may be repeated: reads, and writes under an idempotency key.
+        Only for calls that may be repeated: reads, and writes under an idempotency key. While the
+        gateway's circuit is open nothing is sent: the error's code is then `circuit_open`.
 
         Args:
             content: a body that is written already, byte for byte.
@@ -168,6 +139,7 @@ class GatewayClient:
         end = time.monotonic() + self.deadline
         call = Call(self, method, f"{self.base}/{path.lstrip('/')}", end)
         for attempt in range(1, self.tries + 1):
+            self._check_circuit()
             try:
                 return call.make(json, content if form is None else list(form), headers)
             except GatewayUnavailable as error:
@@ -177,6 +149,11 @@ class GatewayClient:
                 logger.info("retry gateway=%s try=%s wait=%.2f code=%s", self.gateway, attempt, wait, error.code)
                 time.sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _check_circuit(self) -> None:
+        wait = self.circuit.enter(self.deadline)
+        if wait:
+            raise GatewayUnavailable(gateway=self.gateway, code="circuit_open", retry_after=math.ceil(wait))
 
     def download(self, url: str) -> bytes:
         """Read a public document of the gateway once, without credentials. The caller has judged the host.
@@ -202,33 +179,48 @@ class Call:
         data: list[tuple[str, str]] | bytes | None,
         headers: Mapping[str, str] | None,
     ) -> GatewayResponse:
-        connect, read = self.client.timeout
-        left = max(self.end - time.monotonic(), 0.1)
         try:
-            with self.client.session.request(
-                self.method,
-                self.url,
-                json=json,
-                data=data,
-                headers=headers,
-                timeout=(min(connect, left), min(read, left)),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return self._judge(response, self._read(response))
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise self._error(GatewayUnavailable, type(error).__name__) from error
+            with self._sent(self.client.session, json=json, data=data, headers=headers) as response:
+                answer = self._judge(response, self._read(response))
+        except GatewayError as error:
+            self._tell_circuit(error)
+            raise
+        self.client.circuit.answered()
+        return answer
 
     def download(self) -> bytes:
-        try:
-            with requests.Session() as bare:
-                bare.trust_env = False
-                with bare.get(self.url, timeout=self.client.timeout, allow_redirects=False, stream=True) as response:
-                    if response.status_code != 200:
-                        raise self._error(GatewayUnavailable, f"http_{response.status_code}", response)
-                    return self._read(response)
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise self._error(GatewayUnavailable, type(error).__name__) from error
+        with requests.Session() as bare:
+            bare.trust_env = False
+            bare.mount(self.url, BoundedAdapter(max_retries=0))
+            with self._sent(bare) as response:
+                if response.status_code != 200:
+                    raise self._error(GatewayUnavailable, f"http_{response.status_code}", response)
+                return self._read(response)
+
+    @contextmanager
+    def _sent(self, session: requests.Session, **content: Any) -> Iterator[requests.Response]:
+        """The response, its body not read yet; everything that happens to it is bounded in time."""
+        connect, read = self.client.timeout
+        left = max(self.end - time.monotonic(), 0.1)
+        timeout = (min(connect, left), min(read, left))
+        with guarded(self.end) as guard:
+            try:
+                with session.request(
+                    self.method, self.url, timeout=timeout, allow_redirects=False, stream=True, **content
+                ) as response:
+                    yield response
+                    if guard.rang:  # what was read may end where the socket was cut
+                        raise self._error(GatewayUnavailable, "deadline")
+            except (requests.RequestException, HTTPError, OSError) as error:
+                code = "deadline" if guard.rang else type(error).__name__
+                raise self._error(GatewayUnavailable, code) from error
+
+    def _tell_circuit(self, error: GatewayError) -> None:
+        """Whoever answers below 500 is there; "too busy for you" opens no circuit."""
+        if error.status and error.status < 500 and not error.code.endswith("_unreadable"):
+            self.client.circuit.answered()
+        elif self.client.circuit.failed():
+            logger.error("circuit opened gateway=%s code=%s", self.client.gateway, error.code)
 
     def _read(self, response: requests.Response) -> bytes:
         body = b""
@@ -236,8 +228,6 @@ class Call:
             body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
                 raise self._error(GatewayUnavailable, "response_too_large")
-            if time.monotonic() > self.end:
-                raise self._error(GatewayUnavailable, "deadline")
         return body
 
     def _judge(self, response: requests.Response, body: bytes) -> GatewayResponse:
@@ -266,33 +256,6 @@ class Call:
             request_id = response.headers.get(self.client.request_id_header, "")
             details |= {"status": response.status_code, "request_id": clean_code(request_id)}
         return kind(gateway=self.client.gateway, code=code, **details)
-
-
-def read_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in a response; {} for an empty one; None when it is something else."""
-    if not body.strip():
-        return {}
-    try:
-        data = jsonlib.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def clean_code(code: str) -> str:
-    """A gateway's own code or id, short and printable, or nothing."""
-    return code[:64] if code.isprintable() else ""
-
-
-def read_retry_after(value: str | None) -> int | None:
-    """The seconds in a Retry-After header, number or date, capped at five minutes."""
-    if not value:
-        return None
-    try:
-        seconds = int(value) if value.isdigit() else int(parsedate_to_datetime(value).timestamp() - time.time()) + 1
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 0), MAX_RETRY_AFTER)
 
 
 def backoff(attempt: int, retry_after: int | None = None) -> float:

@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -23,10 +23,14 @@ from ..types import (
     State,
 )
 from . import signing
+from .answers import Refusal
 from .base import Gateway
-from .http import Refusal, is_loopback
+from .http import is_loopback
 
 __all__ = ["MollieGateway"]
+
+# How far back a payment is looked for: so many lists, of so many.
+PAGES, PAGE = 10, 250
 
 
 class MollieGateway(Gateway):
@@ -46,6 +50,7 @@ class MollieGateway(Gateway):
     default_payment_hosts = ("www.mollie.com",)
     signs_callbacks = False
     supports_fetch = True
+    supports_find = True
     supports_cancel = True
     supports_capture = True
     supports_refund = True
@@ -106,10 +111,21 @@ class MollieGateway(Gateway):
         answer = self.client.post(
             "v2/payments", json=self._payment_body(request), idempotency_key=request.idempotency_key
         ).data
-        reference, url = _text(answer.get("id")), _object(_object(answer.get("_links")).get("checkout")).get("href")
-        if not reference or not isinstance(url, str):
-            raise GatewayUnavailable("Mollie opened no payment.", gateway=self.name, code="no_session")
-        return PaymentSession(gateway_reference=reference, next_action=NextAction(url=self.check_payment_url(url)))
+        return self._session(answer)
+
+    def find_session(self, request: PaymentRequest) -> PaymentSession | None:
+        """See `Gateway`. Mollie lists the newest payments first, and cannot search by metadata."""
+        path = f"v2/payments?limit={PAGE}"
+        for _ in range(PAGES):
+            payments = _payments(self.client.get(path).data)
+            for one in payments:
+                ours = _object(one.get("metadata")).get("transaction_id") == request.transaction_id
+                if ours and one.get("status") == "open":
+                    return self._session(one)
+            if len(payments) < PAGE or _is_older(payments[-1], request.created_at):
+                return None
+            path = f"v2/payments?limit={PAGE}&from={quote(_text(payments[-1].get('id')), safe='')}"
+        raise GatewayUnavailable("Too many payments to look through.", gateway=self.name, code="not_found_yet")
 
     def verify_callback(self, request: CallbackRequest) -> None:
         """See `Gateway`. A hint without a signature proves nothing and is believed in nothing."""
@@ -178,6 +194,12 @@ class MollieGateway(Gateway):
 
     # --- How the wire reads.
 
+    def _session(self, answer: Mapping[str, Any]) -> PaymentSession:
+        reference, url = _text(answer.get("id")), _object(_object(answer.get("_links")).get("checkout")).get("href")
+        if not reference or not isinstance(url, str):
+            raise GatewayUnavailable("Mollie opened no payment.", gateway=self.name, code="no_session")
+        return PaymentSession(gateway_reference=reference, next_action=NextAction(url=self.check_payment_url(url)))
+
     def _payment_body(self, request: PaymentRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "amount": self._amount(request.amount),
@@ -244,6 +266,25 @@ class MollieGateway(Gateway):
 
 def _path(payment: PaymentRef, *rest: str) -> str:
     return "/".join(["v2/payments", *(quote(part, safe="") for part in (payment.gateway_reference, *rest))])
+
+
+def _payments(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The payments of one page of the list.
+
+    Raises:
+        GatewayUnavailable: it is no such page; who reads "none" there would open a second payment.
+    """
+    found = _object(page.get("_embedded")).get("payments")
+    if not isinstance(found, list):
+        raise GatewayUnavailable(gateway=MollieGateway.name, code="no_list")
+    return [one for one in found if isinstance(one, Mapping)]
+
+
+def _is_older(payment: Mapping[str, Any], moment: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(_text(payment.get("createdAt"))) < moment
+    except (ValueError, TypeError):
+        return False
 
 
 def _payment_id(value: object) -> str:

@@ -25,8 +25,9 @@ from ..types import (
     State,
 )
 from . import paypal_wire as wire
+from .answers import Refusal
 from .base import Gateway
-from .http import GatewayClient, Refusal
+from .http import GatewayClient
 
 try:
     from .paypal_signature import CertificateChecker

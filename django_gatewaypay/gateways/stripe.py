@@ -21,14 +21,16 @@ from ..types import (
 )
 from . import signing
 from . import stripe_wire as wire
+from .answers import Refusal
 from .base import Gateway
-from .http import Refusal
 
 __all__ = ["StripeGateway"]
 
 # Stripe wants half an hour at least, by its own clock and at the moment of the call, and a day at most.
 SHORTEST_SESSION = timedelta(minutes=45)
 LONGEST_SESSION = timedelta(hours=24) - timedelta(minutes=5)
+# How far back a session is looked for: so many lists, of so many.
+PAGES, PAGE = 20, 100
 # requests leaves it out where the form is empty, and Stripe refuses a POST without it.
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -49,6 +51,7 @@ class StripeGateway(Gateway):
     default_api_base = "https://api.stripe.com"
     default_payment_hosts = ("checkout.stripe.com",)
     supports_fetch = True
+    supports_find = True
     supports_cancel = True
     supports_capture = True
     supports_refund = True
@@ -70,15 +73,24 @@ class StripeGateway(Gateway):
 
     def create_session(self, request: PaymentRequest) -> PaymentSession:
         """See `Gateway`."""
-        answer = self._post("checkout/sessions", request.idempotency_key, self._session_form(request))
-        reference, url = wire.text(answer.get("id")), answer.get("url")
-        if not reference or not isinstance(url, str):
-            raise GatewayUnavailable("Stripe opened no session.", gateway=self.name, code="no_session")
-        return PaymentSession(
-            gateway_reference=reference,
-            next_action=NextAction(url=self.check_payment_url(url)),
-            payment_reference=wire.text(answer.get("payment_intent")),
-        )
+        return self._session(self._post("checkout/sessions", request.idempotency_key, self._session_form(request)))
+
+    def find_session(self, request: PaymentRequest) -> PaymentSession | None:
+        """See `Gateway`. Stripe lists the newest sessions first, and cannot search by our reference."""
+        path = f"v1/checkout/sessions?limit={PAGE}"
+        after = ""
+        for _ in range(PAGES):
+            answer = self.client.get(path + after).data
+            sessions = wire.objects_in(answer.get("data"))
+            if sessions is None:  # who reads "none" here would open a second session
+                break
+            for one in sessions:
+                if one.get("client_reference_id") == request.transaction_id and one.get("status") == "open":
+                    return self._session(one)
+            if not sessions or not answer.get("has_more") or wire.is_older(sessions[-1], request.created_at):
+                return None
+            after = f"&starting_after={_quoted(wire.text(sessions[-1].get('id')))}"
+        raise GatewayUnavailable("The list of sessions cannot be read.", gateway=self.name, code="not_found_yet")
 
     def verify_callback(self, request: CallbackRequest) -> None:
         """See `Gateway`. https://docs.stripe.com/webhooks#verify-manually; other schemes than v1 are ignored."""
@@ -87,9 +99,9 @@ class StripeGateway(Gateway):
         times = [value for name, value in parts if name == "t"]
         if len(times) != 1:
             raise InvalidSignature
-        signing.check_age(times[0])
-        content = times[0].encode() + b"." + request.body
+        content = times[0].encode(errors="replace") + b"." + request.body
         signing.check_hex_hmac(self.webhook_secrets, content, [value for name, value in parts if name == "v1"])
+        signing.check_age(times[0])
 
     def parse_callback(self, request: CallbackRequest) -> list[PaymentUpdate]:
         """See `Gateway`. What is not about a payment of ours names none, so that it is set aside."""
@@ -151,6 +163,16 @@ class StripeGateway(Gateway):
         return Refusal(code=code, decline_code=wire.find_decline(error) if declined else "")
 
     # --- How the wire reads.
+
+    def _session(self, answer: Mapping[str, Any]) -> PaymentSession:
+        reference, url = wire.text(answer.get("id")), answer.get("url")
+        if not reference or not isinstance(url, str):
+            raise GatewayUnavailable("Stripe opened no session.", gateway=self.name, code="no_session")
+        return PaymentSession(
+            gateway_reference=reference,
+            next_action=NextAction(url=self.check_payment_url(url)),
+            payment_reference=wire.text(answer.get("payment_intent")),
+        )
 
     def _post(self, path: str, key: str, form: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         return self.client.post(f"v1/{path}", form=form, idempotency_key=key, headers=FORM).data

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from moneyed import CurrencyDoesNotExist
@@ -14,7 +15,9 @@ __all__ = [
     "EXPONENTS",
     "REFUND_REASONS",
     "find_decline",
+    "is_older",
     "object_in",
+    "objects_in",
     "read_charge",
     "read_facts",
     "read_intent",
@@ -199,6 +202,17 @@ def _id(value: object) -> str:
 def object_in(value: object) -> Mapping[str, Any]:
     """An object, or an empty one where there is something else."""
     return value if isinstance(value, Mapping) else {}
+
+
+def objects_in(value: object) -> list[Mapping[str, Any]] | None:
+    """The objects of a list; None where there is something else."""
+    return [object_in(one) for one in value] if isinstance(value, list) else None
+
+
+def is_older(found: Mapping[str, Any], moment: datetime) -> bool:
+    """Whether an object was made before `moment`."""
+    created = found.get("created")
+    return isinstance(created, int) and created < int(moment.timestamp())
 
 
 def text(value: object) -> str:

@@ -10,7 +10,7 @@ from .guards import api_view, find_payment, wake_after_commit
 from .models import SandboxPayment, Word
 from .wire import Refused, read_key, read_session, write_time
 
-__all__ = ["cancel", "create_session", "status"]
+__all__ = ["cancel", "create_session", "find", "status"]
 
 
 @api_view
@@ -30,6 +30,16 @@ def create_session(request: HttpRequest) -> HttpResponse:
 def status(request: HttpRequest, reference: str) -> HttpResponse:
     """Say what is true now."""
     return JsonResponse(status_facts(require_payment(reference)))
+
+
+@api_view
+@require_GET
+def find(request: HttpRequest, transaction_id: str) -> HttpResponse:
+    """Say which session the customer's own id has; the newest, if it opened several."""
+    payment = SandboxPayment.objects.filter(transaction_id=transaction_id).order_by("-pk").first()
+    if payment is None:
+        raise Refused("not_found", 404)
+    return JsonResponse(session_facts(payment))
 
 
 @api_view

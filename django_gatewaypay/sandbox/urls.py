@@ -10,6 +10,7 @@ urlpatterns = [
     path("", pages.index, name="root"),
     path("create-session", api.create_session, name="create-session"),
     path("status/<slug:reference>", api.status, name="status"),
+    path("find/<str:transaction_id>", api.find, name="find"),
     path("cancel/<slug:reference>", api.cancel, name="cancel"),
     path("pay/<slug:reference>/", pages.pay, name="pay"),
 ]

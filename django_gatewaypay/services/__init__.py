@@ -1,16 +1,19 @@
 """The verbs. Views, tasks, commands and the admin call these; so may the host."""
 
-from .callbacks import process_callback, receive_callback
+from .callbacks import process_callback, receive_callback, retry_callback
+from .health import Health, health
 from .initiation import Initiated, initiate
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
 from .sweeping import Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
     "Done",
+    "Health",
     "Initiated",
     "cancel",
     "expire",
     "expire_overdue",
+    "health",
     "initiate",
     "poll_due",
     "poll_one",
@@ -18,6 +21,7 @@ __all__ = [
     "receive_callback",
     "refresh",
     "refresh_for_shopper",
+    "retry_callback",
     "retry_fulfilment",
     "sweep",
     "tick",

@@ -19,9 +19,9 @@ from ..registry import gateways
 from ..schedule import CLAIM_LEASE, backoff_delay
 from ..types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from .access import parse_id
-from .refreshing import ask_gateway, follow_up
+from .refreshing import ask_gateway, asked_nothing, follow_up, rest_delay
 
-__all__ = ["match_waiting_callbacks", "process_callback", "receive_callback"]
+__all__ = ["match_waiting_callbacks", "process_callback", "receive_callback", "retry_callback"]
 
 logger = logging.getLogger("gatewaypay.callback")
 
@@ -91,7 +91,7 @@ def process_callback(callback_id: uuid.UUID) -> Callback.State:
             logging.WARNING if expected else logging.ERROR,
             "failed callback=%s event=%r", row.pk, row.event_id, exc_info=not expected,
         )  # fmt: skip
-        return _put_off(row, Callback.State.RECEIVED, f"{type(error).__name__}: {error}")
+        return _put_off(row, Callback.State.RECEIVED, f"{type(error).__name__}: {error}", error)
 
 
 def _process(row: Callback) -> Callback.State:
@@ -131,15 +131,19 @@ def _set_aside(row: Callback) -> Callback.State:
 
 def _find_transaction(row: Callback) -> Transaction | None:
     """The transaction that a callback is about: of its own gateway account, and no other."""
-    ours = Transaction.objects.filter(gateway=row.gateway)
-    pk = parse_id(row.transaction_ref)
-    found = ours.filter(pk=pk).first() if pk else None
-    if found is None and not row.transaction_ref:
-        found = _find_by_reference(ours, row.gateway_reference, row.update.get("payment_reference", ""))
+    found = _named_transaction(row)
     # Until the gateway has told us which session is ours, a message could be about any.
     if found and found.state == State.CREATED:
         return None
     return found
+
+
+def _named_transaction(row: Callback) -> Transaction | None:
+    ours = Transaction.objects.filter(gateway=row.gateway)
+    pk = parse_id(row.transaction_ref)
+    if row.transaction_ref:
+        return ours.filter(pk=pk).first() if pk else None
+    return _find_by_reference(ours, row.gateway_reference, row.update.get("payment_reference", ""))
 
 
 def _find_by_reference(ours: QuerySet[Transaction], session: str, payment: str) -> Transaction | None:
@@ -161,24 +165,46 @@ def match_waiting_callbacks(found: Transaction) -> int:
     return len(pks)
 
 
-def _put_off(row: Callback, state: Callback.State, reason: str) -> Callback.State:
+def retry_callback(callback_id: uuid.UUID) -> Callback.State:
+    """Work on a callback now, also on one that was given up; what became of it.
+
+    Raises:
+        Callback.DoesNotExist: there is no such row.
+    """
+    given_up = Callback.objects.filter(pk=callback_id, state=Callback.State.DEAD)
+    given_up.update(state=Callback.State.RECEIVED, attempts=0, next_attempt_at=timezone.now() + CLAIM_LEASE)
+    return process_callback(callback_id)
+
+
+def _put_off(row: Callback, state: Callback.State, reason: str, error: Exception | None = None) -> Callback.State:
     """Try again later, or give up where staff can see it."""
     now = timezone.now()
-    attempts = row.attempts + 1
+    attempts = row.attempts + (not (error and asked_nothing(error)))
     if _given_up(row, state, attempts, now):
         state = Callback.State.DEAD
         logger.error("dead callback=%s gateway=%s event=%r", row.pk, row.gateway, row.event_id)
     elif state is Callback.State.UNMATCHED and now - row.received_at > ALERT_UNMATCHED_AFTER:
         logger.warning("unmatched callback=%s gateway=%s event=%r", row.pk, row.gateway, row.event_id)
-    due = now + backoff_delay(row.attempts, first=10, ceiling=timedelta(hours=1))
+    delay = max(backoff_delay(row.attempts, first=10, ceiling=timedelta(hours=1)), rest_delay(error))
     # Not over the head of somebody who has processed it meanwhile.
-    Callback.objects.filter(pk=row.pk).exclude(state=Callback.State.PROCESSED).update(
+    mine = Callback.objects.filter(pk=row.pk).exclude(state=Callback.State.PROCESSED)
+    written = mine.update(
         state=state,
         attempts=attempts,
-        next_attempt_at=None if state is Callback.State.DEAD else due,
+        next_attempt_at=None if state is Callback.State.DEAD else now + delay,
         last_error=reason[:255],
     )
+    if written and state is Callback.State.DEAD:
+        _flag_given_up(row)
     return state
+
+
+def _flag_given_up(row: Callback) -> None:
+    """Show it where staff look: at the payment that the callback names, if there is one."""
+    found = _named_transaction(row)
+    if found:
+        note = f"callback {row.event_id} was given up"
+        apply_update(found.pk, PaymentUpdate(), source=Source.SYSTEM, flags=("unmatched",), note=note)
 
 
 def _given_up(row: Callback, state: Callback.State, attempts: int, now: datetime) -> bool:

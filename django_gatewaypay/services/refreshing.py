@@ -1,6 +1,7 @@
 """Ask the gateway, and act on what it says: refresh, cancel, expire."""
 
 import logging
+import random
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,8 @@ logger = logging.getLogger("gatewaypay.refresh")
 
 #: A page that is reloaded again and again does not ask the gateway each time.
 SHOPPER_REFRESH_EVERY = timedelta(seconds=3)
+#: Over so many seconds the rows come back that were not asked about because a circuit was open.
+REST_SPREAD_SECONDS = 60
 CLOSED_BY_US = frozenset({State.CANCELED, State.EXPIRED})
 CANCELABLE = frozenset({State.CREATED, State.PENDING, State.AUTHORIZED})
 
@@ -104,6 +107,18 @@ def payment_ref(row: Transaction) -> PaymentRef:
         amount=row.amount,
         closed=row.state not in OPEN_STATES,
     )
+
+
+def asked_nothing(error: BaseException) -> bool:
+    """The gateway was left alone: its circuit is open."""
+    return isinstance(error, GatewayError) and error.code == "circuit_open"
+
+
+def rest_delay(error: BaseException | None) -> timedelta:
+    """How long the gateway wants to be left alone after an error; spread, so that rows do not come back together."""
+    seconds = getattr(error, "retry_after", None) or 0
+    spread = random.uniform(0, REST_SPREAD_SECONDS if error and asked_nothing(error) else seconds / 4)  # noqa: S311
+    return timedelta(seconds=seconds + spread)
 
 
 def follow_up(outcome: Outcome) -> None:

@@ -11,22 +11,27 @@ from django.utils import timezone
 
 from ..conf import settings
 from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
+from ..gateways.base import Gateway
 from ..lifecycle import apply_update
 from ..models import Transaction
-from ..schedule import backoff_delay
+from ..schedule import CLAIM_LEASE, backoff_delay
 from ..types import PaymentRequest, PaymentSession, PaymentUpdate, Source, State
 from .callbacks import match_waiting_callbacks
-from .refreshing import gateway_of
+from .refreshing import asked_nothing, gateway_of, rest_delay
 
 __all__ = ["as_utc", "open_session", "payment_request", "public_url"]
 
 logger = logging.getLogger("gatewaypay.initiate")
 
+#: So often a call without an answer is repeated under one key: a gateway may have stored an error of its own with it.
+TRIES_PER_KEY = 6
+
 
 def open_session(row: Transaction) -> Transaction:
     """Open the gateway's session for a `created` row that the caller has claimed.
 
-    The gateway's idempotency key is our id: however often this runs, there is one session.
+    The gateway's idempotency key is our id: however often this runs, there is one session. A new key is
+    used only after the gateway has said that it knows of none.
 
     Raises:
         GatewayDeclined, GatewayRejected: a definite no; the row is `failed`.
@@ -36,16 +41,50 @@ def open_session(row: Transaction) -> Transaction:
         return row
     with _telling_the_transaction(row):
         try:
-            session = gateway_of(row).create_session(payment_request(row))
+            session = _find_or_create(row)
         except (GatewayDeclined, GatewayRejected) as error:
             code = getattr(error, "decline_code", "") or "gateway_rejected"
             refused = PaymentUpdate(state=State.FAILED, decline_code=code, raw={"code": error.code})
             apply_update(row.pk, refused, source=Source.INITIATE)
             raise
-        except BaseException:
-            _release_claim(row)
+        except BaseException as error:
+            _release_claim(row, error)
             raise
     return _land(row, session)
+
+
+def _find_or_create(row: Transaction) -> PaymentSession:
+    """Repeat the call under its key while that is safe; after that, look before opening another session."""
+    gateway = gateway_of(row)
+    if _may_repeat(row, gateway):
+        return gateway.create_session(payment_request(row))
+    if not gateway.supports_find:
+        raise GatewayUnavailable("Nobody knows whether a session was opened.", gateway=gateway.name, code="key_expired")
+    return _look_up(row, gateway) or gateway.create_session(payment_request(_renew_key(row)))
+
+
+def _may_repeat(row: Transaction, gateway: Gateway) -> bool:
+    """The gateway still knows the key; and has not answered it with the same error again and again."""
+    fresh = timezone.now() - (row.key_since or row.created_at) < gateway.key_ttl - CLAIM_LEASE
+    tried_enough = row.poll_attempts >= TRIES_PER_KEY * (row.key_number + 1)
+    return fresh and not (tried_enough and gateway.supports_find)
+
+
+def _look_up(row: Transaction, gateway: Gateway) -> PaymentSession | None:
+    try:
+        found = gateway.find_session(payment_request(row))
+    except GatewayRejected as error:
+        # A no to the question is no answer to it.
+        raise GatewayUnavailable("The session cannot be looked up.", gateway=gateway.name, code=error.code) from error
+    logger.info("looked up transaction=%s found=%s", row.pk, found is not None)
+    return found
+
+
+def _renew_key(row: Transaction) -> Transaction:
+    """The next key, committed before it is used."""
+    row.key_number, row.key_since = row.key_number + 1, timezone.now()
+    Transaction.objects.filter(pk=row.pk).update(key_number=row.key_number, key_since=row.key_since)
+    return row
 
 
 def _land(row: Transaction, session: PaymentSession) -> Transaction:
@@ -60,9 +99,12 @@ def _land(row: Transaction, session: PaymentSession) -> Transaction:
     return outcome.transaction
 
 
-def _release_claim(row: Transaction) -> None:
-    attempts = row.poll_attempts + 1
-    due = timezone.now() + backoff_delay(attempts - 1, first=20)
+def _release_claim(row: Transaction, error: BaseException) -> None:
+    if asked_nothing(error):
+        attempts, due = row.poll_attempts, timezone.now() + rest_delay(error)
+    else:
+        attempts = row.poll_attempts + 1
+        due = timezone.now() + max(backoff_delay(attempts - 1, first=20), rest_delay(error))
     Transaction.objects.filter(pk=row.pk, state=State.CREATED).update(
         claimed_until=None, poll_attempts=attempts, next_poll_at=due
     )
@@ -84,7 +126,7 @@ def _telling_the_transaction(row: Transaction) -> Iterator[None]:
 
 
 def payment_request(row: Transaction) -> PaymentRequest:
-    """What the gateway is asked for; the same at every retry."""
+    """What the gateway is asked for; the same at every retry under one key."""
     return PaymentRequest(
         transaction_id=str(row.pk),
         order_id=row.order_id,
@@ -92,7 +134,7 @@ def payment_request(row: Transaction) -> PaymentRequest:
         callback_url=public_url("callback", row.gateway),
         return_url=public_url("return", row.pk),
         expires_at=as_utc(row.expires_at),
-        idempotency_key=f"gatewaypay-{row.pk}",
+        idempotency_key=f"gatewaypay-{row.pk}" + (f"-{row.key_number}" if row.key_number else ""),
         description=row.description or row.order_id,
         created_at=as_utc(row.created_at),
     )

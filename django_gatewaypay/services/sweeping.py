@@ -19,7 +19,7 @@ from ..lifecycle import apply_update
 from ..models import Callback, Fulfilment, Transaction
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
-from .refreshing import expire, refresh
+from .refreshing import asked_nothing, expire, refresh, rest_delay
 from .sessions import open_session
 
 __all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
@@ -109,20 +109,21 @@ def _each(work: Callable[[Key], object], keys: Iterable[Key]) -> int:
 
 
 def _poll(transaction_id: uuid.UUID) -> None:
-    row = Transaction.objects.get(pk=transaction_id)
+    row, trouble = Transaction.objects.get(pk=transaction_id), None
     try:
         row = open_session(row) if row.state == State.CREATED else refresh(row.pk)
     except GatewayError as error:
+        trouble = error
         logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)
         row.refresh_from_db()
-    _put_off(row)
+    _put_off(row, trouble)
 
 
-def _put_off(row: Transaction) -> None:
-    """Free the row, and ask again later if there is still something to ask."""
+def _put_off(row: Transaction, trouble: GatewayError | None) -> None:
+    """Free the row, and ask again later if there is still something to ask; not before the gateway wants it."""
     if row.state == State.CREATED:
         return  # open_session has put it off already
-    attempts = row.poll_attempts + 1
+    attempts = row.poll_attempts + (not (trouble and asked_nothing(trouble)))
     due = schedule.next_poll_at(
         State(row.state),
         timezone.now(),
@@ -130,6 +131,10 @@ def _put_off(row: Transaction) -> None:
         expires_at=row.expires_at,
         waiting=row.waiting_since is not None,
     )
+    _free(row, attempts, due and max(due, timezone.now() + rest_delay(trouble)))
+
+
+def _free(row: Transaction, attempts: int, due: datetime | None) -> None:
     Transaction.objects.filter(pk=row.pk, version=row.version).update(
         poll_attempts=attempts, next_poll_at=due, claimed_until=None
     )

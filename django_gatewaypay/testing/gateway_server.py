@@ -18,10 +18,12 @@ import uuid
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+from .answer import Answer
 
 __all__ = ["Answer", "GatewayServer", "RecordedRequest", "sign"]
 
@@ -36,6 +38,7 @@ class RecordedRequest:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
 
     @property
     def json(self) -> Any:
@@ -51,86 +54,12 @@ class RecordedRequest:
         return self.headers.get("idempotency-key", "")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One scripted answer.
-
-    Args:
-        status: HTTP status.
-        body: what is sent.
-        headers: besides Content-Length.
-        delay: seconds before anything is sent.
-        pace: seconds between the single bytes of the body.
-        works: do what was asked first; without a body, the true answer is then sent.
-        drop: close the connection instead of answering.
-    """
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0
-    pace: float = 0
-    works: bool = False
-    drop: bool = False
-
-    @classmethod
-    def json(cls, data: Any, status: int = 200, **details: Any) -> Self:
-        """Any JSON value."""
-        details.setdefault("headers", {"Content-Type": "application/json"})
-        return cls(status=status, body=json.dumps(data).encode(), **details)
-
-    @classmethod
-    def html(cls, status: int = 200) -> Self:
-        """A page of somebody's proxy."""
-        return cls(status=status, body=b"<html><h1>It works</h1></html>", headers={"Content-Type": "text/html"})
-
-    @classmethod
-    def error(cls, status: int = 500, code: str = "") -> Self:
-        """A failure, by its status; 402 declines, 422 rejects, 5xx say nothing."""
-        return cls.json({"code": code or f"e{status}"}, status)
-
-    @classmethod
-    def busy(cls, retry_after: str, status: int = 503) -> Self:
-        """Come back later."""
-        return cls(status=status, headers={"Retry-After": retry_after})
-
-    @classmethod
-    def redirect(cls, url: str, status: int = 302) -> Self:
-        """Elsewhere."""
-        return cls(status=status, headers={"Location": url})
-
-    @classmethod
-    def hang(cls, seconds: float) -> Self:
-        """Nothing for a while, then the true answer to a call whose work was done at once."""
-        return cls(delay=seconds, works=True)
-
-    @classmethod
-    def closed(cls) -> Self:
-        """The connection ends without an answer, and nothing was done."""
-        return cls(drop=True)
-
-    @classmethod
-    def lost(cls) -> Self:
-        """The work is done, and the answer is lost: a timeout after the effect."""
-        return cls(works=True, drop=True)
-
-    @classmethod
-    def huge(cls, size: int = 3 * 1024 * 1024) -> Self:
-        """A JSON object of about `size` bytes."""
-        return cls.json({"filler": "x" * size})
-
-    @classmethod
-    def drip(cls, pace: float, data: Any = None) -> Self:
-        """A good answer, one byte every `pace` seconds."""
-        return cls.json(data or {"filler": "x" * 1000}, pace=pace)
-
-
 class GatewayServer:
     """The plain hosted protocol on a free loopback port, in a thread.
 
     `POST create-session` opens a session (the same Idempotency-Key returns the same one),
-    `GET status/{reference}` tells, `POST cancel/{reference}` closes. Subclass it and write `work`
-    for another vendor's wire.
+    `GET status/{reference}` tells, `GET find/{transaction_id}` looks up, `POST cancel/{reference}`
+    closes. Subclass it and write `work` for another vendor's wire.
 
     Args:
         secret: the `whsec_…` secret that signs callbacks.
@@ -206,12 +135,20 @@ class GatewayServer:
         verb, _, reference = request.path.strip("/").partition("/")
         if (request.method, request.path.strip("/")) == ("POST", "create-session"):
             return self._create(request)
+        if (request.method, verb) == ("GET", "find"):
+            return self._find(unquote(reference))
         session = self.sessions.get(unquote(reference))
         if session is None or (request.method, verb) not in {("GET", "status"), ("POST", "cancel")}:
             return 404, {"code": "not_found"}
         if verb == "cancel" and session["status"] == "pending":
             session["status"] = "canceled"
         return 200, dict(session)
+
+    def _find(self, transaction_id: str) -> tuple[int, dict[str, Any]]:
+        for reference, session in self.sessions.items():
+            if session["transaction_id"] == transaction_id:
+                return 200, {**session, "payment_url": f"{self.url}pay/{reference}"}
+        return 404, {"code": "not_found"}
 
     def _create(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         wanted = request.json
@@ -270,12 +207,16 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         length = min(int(self.headers.get("Content-Length") or 0), MAX_REQUEST_BYTES)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = RecordedRequest(self.command, urlsplit(self.path).path, headers, self.rfile.read(length))
+        url = urlsplit(self.path)
+        request = RecordedRequest(self.command, url.path, headers, self.rfile.read(length), url.query)
         answer = self.gateway._receive(request)
         self.gateway._closing.wait(answer.delay)
         if answer.drop:
             self.close_connection = True
             _hang_up(self.connection)
+            return
+        if answer.head_pace:
+            self._drip_head(answer.head_pace)
             return
         self.send_response(answer.status)
         for name, value in answer.headers.items():
@@ -285,6 +226,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def _drip_head(self, pace: float) -> None:
+        self.close_connection = True
+        self.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not self.gateway._closing.wait(pace):
+            self.connection.sendall(b"x")
 
     def _send(self, answer: Answer) -> None:
         if not answer.pace:

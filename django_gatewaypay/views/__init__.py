@@ -2,6 +2,7 @@
 
 from .api import CancelView, GatewaysView, InitiateView, StatusView
 from .callbacks import callback
+from .health import health
 from .pages import check_page, pay_page, return_page
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "StatusView",
     "callback",
     "check_page",
+    "health",
     "pay_page",
     "return_page",
 ]

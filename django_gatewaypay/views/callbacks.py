@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from .. import services, tasks
 from ..conf import settings
-from ..exceptions import CallbackError, InvalidSignature, UnknownGateway
+from ..exceptions import CallbackError, InvalidSignature, StaleSignature, UnknownGateway
 from ..registry import gateways
 from ..types import CallbackRequest
 from .body import BodyTooLarge, read_body
@@ -38,6 +38,9 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
         return _refuse(413, alias, "too large")
     except UnknownGateway:
         return _refuse(404, alias, "unknown gateway")
+    except StaleSignature:
+        logger.error("clock skew gateway=%r: a callback with a good signature and a bad time; is NTP running?", alias)
+        return _refuse(400, alias, "stale signature")
     except CallbackError as error:
         return _refuse(400, alias, "bad signature" if isinstance(error, InvalidSignature) else "unreadable")
     except (OperationalError, InterfaceError):

@@ -16,8 +16,8 @@ from moneyed import Money
 
 from django_gatewaypay.exceptions import GatewayDeclined, GatewayUnavailable
 from django_gatewaypay.gateways import signing
+from django_gatewaypay.gateways.answers import Refusal
 from django_gatewaypay.gateways.hosted import HostedGateway
-from django_gatewaypay.gateways.http import Refusal
 from django_gatewaypay.testing import GatewayContract
 from django_gatewaypay.testing.gateway_server import sign
 from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, PaymentSession, PaymentUpdate, State
@@ -196,6 +196,13 @@ class DeclinesOurMistakes(HostedGateway):
 
     def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
         return Refusal(code="wrong", decline_code="declined")
+
+
+class OpensWhatItShouldFind(HostedGateway):
+    """Looks a session up by opening it."""
+
+    def find_session(self, request: PaymentRequest) -> PaymentSession | None:
+        return self.create_session(request)
 
 
 class DeclinesInItsOwnWords(HostedGateway):

@@ -14,7 +14,8 @@ import pytest
 
 from django_gatewaypay.exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
 from django_gatewaypay.gateways import http
-from django_gatewaypay.gateways.http import GatewayClient, backoff, check_base, is_loopback, read_retry_after
+from django_gatewaypay.gateways.answers import read_retry_after
+from django_gatewaypay.gateways.http import GatewayClient, backoff, check_base, is_loopback
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 
 WANTED = {"amount": "19.99", "currency": "EUR"}

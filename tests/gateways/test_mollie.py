@@ -64,6 +64,8 @@ class MollieServer(GatewayServer):
         self.replies: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
+        if (request.method, request.path) == ("GET", "/v2/payments"):
+            return 200, {"count": len(self.sessions), "_embedded": {"payments": [*self.sessions.values()][::-1]}}
         if request.method == "GET":
             return self.read(*request.path.removeprefix("/v2/payments/").split("/"))
         asked = (request.method, request.path, request.key)

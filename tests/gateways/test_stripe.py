@@ -82,6 +82,8 @@ class StripeServer(GatewayServer):
 
     def read(self, path: str) -> tuple[int, dict[str, Any]]:
         reference = path.rpartition("/")[2]
+        if path == "/v1/checkout/sessions":
+            return 200, {"object": "list", "data": [*self.sessions.values()][::-1], "has_more": False}
         if reference in self.sessions:
             session = self.sessions[reference]
             return 200, {**session, "payment_intent": self.intents.get(session["payment_intent"])}

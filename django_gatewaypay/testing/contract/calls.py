@@ -88,6 +88,17 @@ class CallTests(Bench):
 
         assert self.opened(server) == 2
 
+    def test_a_session_is_found_by_our_id(self, server: GatewayServer, gateway: Gateway) -> None:
+        """After an answer was lost for good: the session that was opened for it, and none where none was."""
+        if not gateway.supports_find:
+            pytest.skip(f"{gateway.name} cannot look a session up.")
+        request = self.request()
+        gateway.create_session(self.request())
+
+        assert gateway.find_session(request) is None
+        opened = gateway.create_session(request)
+        assert gateway.find_session(request) == opened
+
     def test_an_amount_goes_out_exactly(self, server: GatewayServer, gateway: Gateway) -> None:
         """The wire carries what `amounts` says, and the same type: 1999 is not "19.99", nor 1999.0."""
         for money, wire in self.amounts:

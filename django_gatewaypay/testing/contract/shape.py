@@ -18,6 +18,7 @@ __all__ = ["ShapeTests"]
 
 METHODS = {
     "supports_fetch": "fetch_payment",
+    "supports_find": "find_session",
     "supports_cancel": "cancel_payment",
     "supports_capture": "capture",
     "supports_refund": "refund",

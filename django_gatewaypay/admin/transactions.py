@@ -1,8 +1,8 @@
-"""The admin: staff read everything here, and change nothing but through the services."""
+"""The transactions: who paid, who is stuck, and why."""
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -14,23 +14,18 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from . import services
-from .conf import settings
-from .exceptions import GatewayPayError
-from .models import Callback, Fulfilment, Transaction
-from .money import format_minor
-from .services.access import parse_id
-from .types import Source
+from .. import services
+from ..exceptions import GatewayPayError
+from ..models import Transaction
+from ..money import format_minor
+from ..services.access import parse_id
+from ..types import Source
+from .base import GatewayFilter, ReadOnlyAdmin, badge
 
-__all__ = ["CallbackAdmin", "FulfilmentAdmin", "TransactionAdmin"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin  # not subscriptable at run time
+__all__ = ["TransactionAdmin"]
 
 Verb = Callable[[HttpRequest, Transaction], Transaction]
 
@@ -43,30 +38,6 @@ def refresh(request: HttpRequest, row: Transaction) -> Transaction:
 def expire(request: HttpRequest, row: Transaction) -> Transaction:
     """Ask the gateway once more, then expire, on behalf of a member of staff."""
     return services.expire(row.pk, actor=request.user)
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Books are read, not edited."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def permits(self, request: HttpRequest, codename: str) -> bool:
-        """Whether staff may use an action of their own permission."""
-        return request.user.has_perm(f"gatewaypay.{codename}")
-
-
-def badge(kind: str, text: object) -> SafeString:
-    return format_html('<span class="gwp-badge gwp-badge-{}">{}</span>', kind, text)
 
 
 class AttentionFilter(admin.SimpleListFilter):
@@ -83,6 +54,7 @@ class AttentionFilter(admin.SimpleListFilter):
             ("late", _("paid late")),
             ("disputed", _("disputed")),
             ("hook_dead", _("fulfilment given up")),
+            ("unmatched", _("callback given up")),
             ("unknown_state", _("unknown answer of the gateway")),
         ]
 
@@ -92,19 +64,6 @@ class AttentionFilter(admin.SimpleListFilter):
             return queryset
         flagged = queryset.exclude(attention="")
         return flagged if code == "any" else flagged.filter(attention__contains=code)
-
-
-class GatewayFilter(admin.SimpleListFilter):
-    """The aliases of the settings, without a DISTINCT over the whole table."""
-
-    title = _("gateway")
-    parameter_name = "gateway"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(alias, alias) for alias in settings.GATEWAYS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(gateway=self.value()) if self.value() else queryset
 
 
 @admin.register(Transaction)
@@ -148,9 +107,6 @@ class TransactionAdmin(ReadOnlyAdmin):
         "timeline",
         "id",
     )
-
-    class Media:
-        css = {"all": ("gatewaypay/admin.css",)}
 
     # --- What is shown.
 
@@ -239,10 +195,6 @@ class TransactionAdmin(ReadOnlyAdmin):
 
     # A gateway is asked here: never inside a database transaction, also where the host has ATOMIC_REQUESTS.
     @method_decorator(transaction.non_atomic_requests)
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, extra_context)
-
-    @method_decorator(transaction.non_atomic_requests)
     def refresh_view(self, request: HttpRequest, pk: str) -> HttpResponse:
         return self.button(request, pk, refresh, allowed=self.has_refresh_permission(request))
 
@@ -271,46 +223,3 @@ class TransactionAdmin(ReadOnlyAdmin):
 
 def minor(row: Transaction, amount: int) -> str:
     return f"{format_minor(amount, row.currency)} {row.currency}"
-
-
-@admin.register(Callback)
-class CallbackAdmin(ReadOnlyAdmin):
-    """The inbox: what gateways have told us, and what became of it."""
-
-    list_display = ("event_id", "gateway", "state_badge", "transaction", "received_at", "attempts", "last_error")
-    list_filter = ("state", GatewayFilter, "received_at")
-    search_fields = ("event_id", "gateway_reference", "transaction_ref")
-    list_select_related = ("transaction",)
-    date_hierarchy = "received_at"
-
-    class Media:
-        css = {"all": ("gatewaypay/admin.css",)}
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, row: Callback) -> SafeString:
-        return badge(row.state, row.get_state_display())
-
-
-@admin.register(Fulfilment)
-class FulfilmentAdmin(ReadOnlyAdmin):
-    """The outbox: what the host is owed, and whether it has it."""
-
-    list_display = ("key", "state_badge", "attempts", "next_attempt_at", "done_at", "last_error")
-    list_filter = ("state", "kind")
-    search_fields = ("order_id",)
-    actions = ("retry_selected",)
-
-    class Media:
-        css = {"all": ("gatewaypay/admin.css",)}
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, row: Fulfilment) -> SafeString:
-        return badge(row.state, row.get_state_display())
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return self.permits(request, "retry_fulfilment")
-
-    @admin.action(description=_("Try again now"), permissions=["retry"])
-    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Fulfilment]) -> None:
-        done = sum(services.retry_fulfilment(row.pk) for row in queryset)
-        messages.info(request, gettext("%d delivered.") % done)
