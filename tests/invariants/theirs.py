@@ -173,13 +173,15 @@ def check_one_session(_: Books, gateway: GatewayBooks) -> None:
     hold(13, not twice, f"more than one open session: {twice}")
 
 
-def check_same_key(_: Books, gateway: GatewayBooks) -> None:
-    """14: a retry has the key and the bytes of the first try."""
-    keys: dict[str, set[tuple[str, str]]] = {}
+def check_same_key(books: Books, gateway: GatewayBooks) -> None:
+    """14: a retry has the key and the bytes of the first try; a new key was written down before it was used."""
+    keys: dict[str, dict[str, set[str]]] = {}
     for asked in gateway.openings():
-        keys.setdefault(asked.transaction_id, set()).add((asked.key, asked.body))
-    for pk, asked_with in keys.items():
-        hold(14, len(asked_with) == 1, f"{pk} was asked for under {sorted(asked_with)}")
+        keys.setdefault(asked.transaction_id, {}).setdefault(asked.key, set()).add(asked.body)
+    for pk, bodies in keys.items():
+        row = books.find(pk)
+        hold(14, row and len(bodies) <= row.key_number + 1, f"{pk} was asked for under the keys {sorted(bodies)}")
+        hold(14, all(len(asked) == 1 for asked in bodies.values()), f"{pk} was asked for in other words: {bodies}")
 
 
 THEIRS: tuple[Callable[[Books, GatewayBooks], None], ...] = (
