@@ -1,6 +1,5 @@
-"""The one door: the whole truth table of `decide`, its freedom from order, and what `apply_update` writes."""
+"""The one door: the truth table of `decide`, and what `apply_update` writes; test_exhaustion.py walks the sequences."""
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -234,56 +233,6 @@ def test_a_gateways_flag_reaches_staff_and_moves_nothing() -> None:
 
     assert (decision.facts.state, decision.facts.attention) == (State.SUCCESS, {"disputed"})
     assert decision.kind is Kind.AMENDED
-
-
-# --- Order does not matter.
-
-ALPHABET = [
-    says(State.PENDING),
-    says(State.PROCESSING),
-    says(State.EXPIRED),
-    says(State.CANCELED),
-    says(State.FAILED),
-    says(State.SUCCESS),
-    says(State.SUCCESS, captured=SHORT),
-    says(State.SUCCESS, captured=OVER),
-    says(State.SUCCESS, captured=FOREIGN),
-    says(State.PENDING, captured=SHORT),
-    says(State.SUCCESS, refunded=SHORT),
-    says(State.SUCCESS, gateway_reference="ps_other"),
-    says(State.EXPIRED, gateway_reference="ps_other"),
-]
-
-WRONG_MONEY = {6, 7, 8, 11}
-
-
-def end_of(updates: tuple[PaymentUpdate, ...]) -> Facts:
-    known = facts(State.PENDING, gateway_reference=REFERENCE)
-    for update in updates:
-        after = decide(known, update).facts
-        assert after.state.rank >= known.state.rank
-        assert after.captured >= known.captured
-        known = after
-    return known
-
-
-def essence(known: Facts) -> tuple[Any, ...]:
-    # The three ways to end unpaid are one to the shopper; the first that was said names it.
-    state = "ended" if known.state in CLOSED_STATES else known.state
-    return state, known.captured, known.refunded
-
-
-def test_the_end_depends_on_what_was_said_and_never_on_the_order() -> None:
-    """Every sequence of up to four updates, repetitions included, ends where its set ends."""
-    ends: dict[frozenset[int], set[Any]] = {}
-    numbered = list(enumerate(ALPHABET))
-    for length in range(1, 5):
-        for sequence in itertools.product(numbered, repeat=length):
-            said = frozenset(number for number, _ in sequence)
-            ends.setdefault(said, set()).add(essence(end_of(tuple(update for _, update in sequence))))
-
-    assert all(len(found) == 1 for found in ends.values())
-    assert len(ends) > 1000
 
 
 # --- The door.
