@@ -240,6 +240,46 @@ def test_a_fulfilment_that_was_given_up_is_delivered_by_hand(staff: Staff) -> No
     assert (before, Fulfilment.objects.get().state, order.fulfilments) == ("dead", "done", 1)
 
 
+def test_a_callback_that_was_given_up_is_worked_on_by_hand(
+    staff: Staff, hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """With its own permission; the list says why it was given up, the payment's page that it was."""
+    settings.GATEWAYPAY["MAX_ATTEMPTS"] = 1
+    row = services.initiate(str(make_order().pk)).transaction
+    hosted.pay(row.gateway_reference)
+    with monkeypatch.context() as broken:
+        broken.setattr("django_gatewaypay.services.callbacks.load_update", lambda _: 1 / 0)
+        [pk] = services.receive_callback("hosted", CallbackRequest(*hosted.callback(row.gateway_reference)))
+        services.process_callback(pk)
+    post = {"action": "retry_selected", "_selected_action": [str(pk)]}
+    watcher = staff("view_callback", "view_transaction")
+    mender = staff("view_callback", "retry_callback")
+    inbox, payment = page(watcher, "/admin/gatewaypay/callback/"), page(watcher, f"{LIST}{row.pk}/change/")
+    watcher.post("/admin/gatewaypay/callback/", post)
+    before = Callback.objects.get().state
+    answer = mender.post("/admin/gatewaypay/callback/", post, follow=True)
+
+    row.refresh_from_db()
+    assert "ZeroDivisionError: division by zero" in inbox
+    assert "was given up" in payment
+    assert (before, row.state) == ("dead", "success")
+    assert "1 of 1 processed." in answer.content.decode()
+
+
+@pytest.mark.parametrize("model", ["transaction", "callback", "fulfilment"])
+def test_every_list_says_when_nobody_does_the_work(admin_client: Client, model: str) -> None:
+    """In red, with how long; and nothing while the clock runs."""
+    row = make_transaction(State.PENDING)
+    url = f"/admin/gatewaypay/{model}/"
+    quiet = page(admin_client, url)
+    Transaction.objects.filter(pk=row.pk).update(next_poll_at=timezone.now() - timedelta(minutes=7))
+    warned = page(admin_client, url)
+
+    assert "gatewaypay_tick" not in quiet
+    assert 'class="error"' in warned
+    assert "for 7 minutes: neither beat nor gatewaypay_tick runs" in warned
+
+
 def test_the_lists_cost_the_same_however_long_they_are(
     admin_client: Client, django_assert_max_num_queries: Any
 ) -> None:

@@ -1,6 +1,5 @@
 """What came in and what goes out: the inbox and the outbox, with what was given up and how to try it again."""
 
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 
 __all__ = ["Circuit"]
 
@@ -17,13 +18,17 @@ class Circuit:
 
     Closed, every call may pass. Open, none may, until a pause is over; then one call is let through
     as a probe. Its answer closes the circuit, its silence doubles the pause.
+
+    Args:
+        clock: seconds that only ever grow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
-        self._closed_until = 0.0  # monotonic time before which nothing may pass
+        self._closed_until = 0.0  # before that time which nothing may pass
         self._probe_ends = 0.0
 
     def enter(self, probe_seconds: float) -> float:
@@ -35,7 +40,7 @@ class Circuit:
         with self._lock:
             if self._failures < FAILURES:
                 return 0.0
-            now = time.monotonic()
+            now = self._clock()
             wait = max(self._closed_until, self._probe_ends) - now
             if wait > 0:
                 return wait
@@ -56,7 +61,7 @@ class Circuit:
             if self._failures < FAILURES:
                 return False
             jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads the probes of many processes
-            self._closed_until = time.monotonic() + self._pause * jitter
+            self._closed_until = self._clock() + self._pause * jitter
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
             self._probe_ends = 0.0
             return self._failures == FAILURES

@@ -4,9 +4,10 @@ from .callbacks import process_callback, receive_callback, retry_callback
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
-from .sweeping import Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
+from .sweeping import BATCH, Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
+    "BATCH",
     "Done",
     "Health",
     "Initiated",

@@ -22,7 +22,7 @@ from .callbacks import process_callback
 from .refreshing import asked_nothing, expire, refresh, rest_delay
 from .sessions import open_session
 
-__all__ = ["Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
+__all__ = ["BATCH", "Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
 
 logger = logging.getLogger("gatewaypay.poll")
 
@@ -123,7 +123,8 @@ def _put_off(row: Transaction, trouble: GatewayError | None) -> None:
     """Free the row, and ask again later if there is still something to ask; not before the gateway wants it."""
     if row.state == State.CREATED:
         return  # open_session has put it off already
-    attempts = row.poll_attempts + (not (trouble and asked_nothing(trouble)))
+    unasked = trouble is not None and asked_nothing(trouble)
+    attempts = row.poll_attempts + (not unasked)
     due = schedule.next_poll_at(
         State(row.state),
         timezone.now(),
@@ -131,7 +132,8 @@ def _put_off(row: Transaction, trouble: GatewayError | None) -> None:
         expires_at=row.expires_at,
         waiting=row.waiting_since is not None,
     )
-    _free(row, attempts, due and max(due, timezone.now() + rest_delay(trouble)))
+    rested = timezone.now() + rest_delay(trouble)
+    _free(row, attempts, due and (rested if unasked else max(due, rested)))
 
 
 def _free(row: Transaction, attempts: int, due: datetime | None) -> None:

@@ -3,7 +3,7 @@
 import logging
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -16,6 +16,7 @@ logger = logging.getLogger("gatewaypay.poll")
 
 
 @login_not_required
+@transaction.non_atomic_requests
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:

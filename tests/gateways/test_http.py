@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -296,6 +297,49 @@ def test_a_dripping_answer_ends_with_the_deadline(gateway_server: GatewayServer)
 
     assert caught.value.code == "deadline"
     assert time.monotonic() - started < 2
+
+
+def test_a_head_without_end_ends_with_the_deadline(gateway_server: GatewayServer) -> None:
+    """Headers drip too, and a socket's timeout only knows the pause between two bytes."""
+    gateway_server.script(*[Answer.drip_head(0.05)] * 3)
+    client = GatewayClient("Hosted", gateway_server.url, timeout=(1, 1), deadline=0.5)
+    started = time.monotonic()
+    with pytest.raises(GatewayUnavailable) as caught:
+        create(client)
+    client.session.close()
+
+    assert caught.value.code == "deadline"
+    assert time.monotonic() - started < 2
+
+
+def test_a_call_that_ended_in_time_is_never_cut(gateway_server: GatewayServer) -> None:
+    """Its connection lives on in the pool when its time is up, and serves the next call."""
+    client = GatewayClient("Hosted", gateway_server.url, deadline=0.3)
+    create(client)
+    time.sleep(0.6)
+    create(client)
+    client.session.close()
+
+    assert gateway_server.connections == 1
+
+
+def test_many_calls_with_their_own_deadlines(gateway_server: GatewayServer) -> None:
+    """The one that drips is cut; its neighbours on the same session are not."""
+    client = GatewayClient("Hosted", gateway_server.url, timeout=(1, 1), deadline=0.5, tries=1)
+    gateway_server.script(Answer.drip_head(0.05))
+    with ThreadPoolExecutor(8) as pool:
+        codes = sorted(pool.map(lambda _: called(client), range(8)))
+    client.session.close()
+
+    assert codes == ["", "", "", "", "", "", "", "deadline"]
+
+
+def called(client: GatewayClient) -> str:
+    try:
+        create(client)
+    except GatewayUnavailable as error:
+        return error.code
+    return ""
 
 
 def test_a_silent_gateway_ends_with_the_deadline(gateway_server: GatewayServer) -> None:

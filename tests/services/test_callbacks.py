@@ -10,10 +10,12 @@ from moneyed import Money
 from django_gatewaypay import services
 from django_gatewaypay.exceptions import InvalidSignature, MalformedCallback, UnknownGateway
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.registry import gateways
 from django_gatewaypay.services.callbacks import dump_update, load_update
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, sign
 from django_gatewaypay.types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, State
 from tests.factories import make_order, make_transaction
+from tests.invariants import check_books
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -190,6 +192,40 @@ def test_a_callback_that_never_works_out_is_given_up_visibly(hosted: GatewayServ
     stored = Callback.objects.get()
     assert (stored.state, stored.attempts, stored.next_attempt_at) == ("dead", 10, None)
     assert "ZeroDivisionError" in stored.last_error
+
+
+def test_a_callback_that_was_given_up_is_shown_at_its_payment_and_worked_on_again(
+    hosted: GatewayServer, monkeypatch: Any, settings: Any
+) -> None:
+    """Staff see it where they look; when the cause is gone, one retry ends it."""
+    settings.GATEWAYPAY["MAX_ATTEMPTS"] = 1
+    row = pending(hosted)
+    hosted.pay(row.gateway_reference)
+    with monkeypatch.context() as broken:
+        broken.setattr("django_gatewaypay.services.callbacks.load_update", lambda _: 1 / 0)
+        said = deliver(hosted, row)
+    row.refresh_from_db()
+    flagged = row.attention, row.state
+    retried = services.retry_callback(Callback.objects.get().pk)
+
+    row.refresh_from_db()
+    assert (said, flagged) == (["dead"], ("unmatched", "pending"))
+    assert (retried, row.state) == ("processed", "success")
+    assert Callback.objects.get().last_error == ""
+    check_books()
+
+
+def test_an_open_circuit_does_not_use_up_the_attempts(hosted: GatewayServer) -> None:
+    """Nobody was asked, so nothing was tried; it comes up again within a minute after the pause."""
+    row = pending(hosted)
+    for _ in range(5):
+        gateways["hosted"].client.circuit.failed()
+    deliver(hosted, row, status="a new word")
+    kept = Callback.objects.get()
+    again = services.process_callback(kept.pk)
+
+    assert (again, kept.state, kept.attempts) == ("received", "received", 0)
+    assert timedelta(0) < kept.next_attempt_at - timezone.now() < timedelta(seconds=90)
 
 
 def test_an_unmatched_callback_is_matched_for_three_days_and_then_given_up(hosted: GatewayServer) -> None:

@@ -10,7 +10,9 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from django_gatewaypay import services
+from django_gatewaypay.gateways.circuit import FAILURES, Circuit
 from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.registry import gateways
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from tests.factories import make_order, make_transaction
 
@@ -208,6 +210,42 @@ def test_a_failure_of_one_row_is_logged_and_does_not_stop_the_others(
 
     assert Transaction.objects.get(pk=rows[1].pk).state == "success"
     assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [("7", 7, 300), ("999999", 300, 380)])
+def test_a_busy_gateway_is_left_alone_for_as_long_as_it_wants(
+    hosted: GatewayServer, asked: str, least: float, most: float
+) -> None:
+    """Its Retry-After counts for that row, up to five minutes; other rows do not suffer."""
+    busy, other = start(2)
+    Transaction.objects.filter(pk=busy.pk).update(next_poll_at=timezone.now(), waiting_since=timezone.now())
+    hosted.script(*[Answer.busy(asked, 429)] * 3)
+    services.poll_due()
+    Transaction.objects.filter(pk=other.pk).update(next_poll_at=timezone.now())
+    services.poll_due()
+
+    busy.refresh_from_db()
+    assert least <= (busy.next_poll_at - timezone.now()).total_seconds() + 1 <= most
+    assert questions(hosted) >= 2
+    assert Transaction.objects.get(pk=other.pk).poll_attempts == 1
+
+
+def test_an_outage_leaves_the_rows_as_they_were(hosted: GatewayServer) -> None:
+    """While the circuit is open nobody is asked, no attempt is counted, and the rows come back spread over a minute."""
+    start(30)
+    gateways["hosted"].client.circuit = circuit = Circuit()
+    for _ in range(FAILURES):
+        circuit.failed()
+    Transaction.objects.update(next_poll_at=timezone.now())
+    before = questions(hosted)
+    services.poll_due()
+    delays = [(row.next_poll_at - timezone.now()).total_seconds() for row in Transaction.objects.all()]
+
+    assert questions(hosted) == before
+    assert {row.poll_attempts for row in Transaction.objects.all()} == {0}
+    assert min(delays) > 0
+    assert max(delays) < 70
+    assert max(delays) - min(delays) > 15
 
 
 @pytest.mark.parametrize("work", [services.poll_due, services.expire_overdue, services.tick])

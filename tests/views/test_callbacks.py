@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -263,3 +264,19 @@ def test_the_log_says_why_and_cannot_be_forged(hosted: GatewayServer, caplog: py
         r"refused gateway='x\nmoved transaction=1 to=success' status=404 why=unknown gateway",
         "refused gateway='hosted' status=400 why=bad signature",
     ]
+
+
+def test_a_wrong_clock_is_named_and_a_forgery_is_not_taken_for_one(
+    hosted: GatewayServer, row: Transaction, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A good signature at a bad time is our clock or a replay: an error for staff. A bad signature is neither."""
+    before, hour = books(), 3600
+    for shift in (-hour, hour):
+        headers, body = hosted.callback(row.gateway_reference, timestamp=int(time.time()) + shift)
+        assert deliver(headers, body).status_code == 400
+    named = caplog.text.count("clock skew gateway='hosted'")
+    forged = sign("whsec_" + "QUJD" * 8, "evt_1", body, timestamp=int(time.time()) + hour)
+    assert deliver(forged, body).status_code == 400
+
+    assert (named, caplog.text.count("clock skew")) == (2, 2)
+    assert books() == before
