@@ -1,0 +1,1 @@
+"""Real processes that are killed at random while payments are made: PostgreSQL, Valkey, web, workers, beat."""

@@ -1,0 +1,88 @@
+"""The host under test: a shop with Celery, PostgreSQL and Valkey, whose short times fit into a run.
+
+The addresses come from the environment; those of the servers' processes lead through the proxies.
+"""
+
+import os
+from datetime import timedelta
+
+from tests.settings import (
+    DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD,
+)
+from tests.settings import (
+    HOSTED_SECRET,
+)
+from tests.settings import (
+    INSTALLED_APPS as INSTALLED_APPS,
+)
+from tests.settings import (
+    MIDDLEWARE as MIDDLEWARE,
+)
+from tests.settings import (
+    ROOT_URLCONF as ROOT_URLCONF,
+)
+from tests.settings import (
+    SECRET_KEY as SECRET_KEY,
+)
+from tests.settings import (
+    STATIC_URL as STATIC_URL,
+)
+from tests.settings import (
+    TEMPLATES as TEMPLATES,
+)
+
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+ALLOWED_HOSTS = ["127.0.0.1"]
+CELERY = os.environ.get("CHAOS_CLOCK", "celery") == "celery"
+REDIS_URL = os.environ["CHAOS_REDIS_URL"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "postgres",
+        "USER": "postgres",
+        "HOST": os.environ["CHAOS_DATABASE_HOST"],
+        "PORT": os.environ["CHAOS_DATABASE_PORT"],
+        "OPTIONS": {"sslmode": "disable", "gssencmode": "disable"},
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(process)d %(name)s %(levelname)s: %(message)s"}},
+    "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["line"], "level": "WARNING"},
+    "loggers": {"gatewaypay": {"level": "INFO"}},
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+if os.environ.get("CHAOS_ACKS") == "late":
+    CELERY_TASK_ACKS_LATE = True
+    CELERY_TASK_REJECT_ON_WORKER_LOST = True
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 30}
+
+GATEWAYPAY = {
+    "BASE_URL": os.environ["CHAOS_SHOP_URL"],
+    "ORDERS": "tests.shop.ShopOrders",
+    "USE_CELERY": CELERY,
+    "POLL_AFTER": timedelta(seconds=5),
+    "EXPIRE_AFTER": timedelta(seconds=40),
+    "THROTTLES": {},  # all shoppers have one address here
+    "ALLOW_SANDBOX": True,
+    "GATEWAYS": {
+        "hosted": {
+            "BACKEND": "django_gatewaypay.gateways.hosted.HostedGateway",
+            "OPTIONS": {"api_base": os.environ["CHAOS_GATEWAY_URL"], "webhook_secrets": [HOSTED_SECRET]},
+        }
+    },
+}

