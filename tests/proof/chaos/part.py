@@ -1,6 +1,7 @@
 """The chaos as a part of the proof: each piece is one run with a seed of its own."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -76,9 +77,12 @@ def run_chaos(chunk: Chunk, progress: Progress) -> dict[str, Any]:
     """
     logs = LOGS / f"seed-{chunk['seed']}-{chunk['clock']}-{time.strftime('%Y%m%d-%H%M%S')}"
     logs.mkdir(parents=True)
+    before, began = _cpu_seconds(), time.monotonic()
     result = _play(chunk, logs, progress)
     if result is None:
         raise RuntimeError(f"The chaos came to no end; the logs are in {logs.relative_to(REPOSITORY)}.")
+    result["seconds_cpu"] = round(_cpu_seconds() - before, 1)
+    result["seconds"] = round(time.monotonic() - began, 1)
     wrong = [f"{kind}: {one}" for kind, found in result["examples"].items() for one in found]
     where = logs.relative_to(REPOSITORY)
     again = f"echo '{json.dumps(dict(chunk))}' | python -m tests.proof.chaos.play .prove"
@@ -87,6 +91,12 @@ def run_chaos(chunk: Chunk, progress: Progress) -> dict[str, Any]:
     if not wrong and not late:
         shutil.rmtree(logs)
     return result
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that we have started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _play(chunk: Chunk, logs: Path, progress: Progress) -> dict[str, Any] | None:
