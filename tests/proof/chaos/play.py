@@ -139,7 +139,7 @@ def act(
             time.sleep(0.5)
             print(f"share {0.8 * crowd.finished / len(orders):.4f}", flush=True)
     closed = time.monotonic()
-    settled = await_peace(courier, mischief.ended_at)
+    settled = await_peace(gateway, courier, mischief.ended_at)
     return {
         "seed": work["seed"],
         "clock": work["clock"],
@@ -181,15 +181,15 @@ def answers(url: str) -> bool:
         return False
 
 
-def await_peace(courier: Any, ended_at: float) -> float:
-    """Until nothing is on its way any more, or for as long as the bar allows; when that was."""
+def await_peace(gateway: Any, courier: Any, ended_at: float) -> float:
+    """Until nothing is on its way any more and all money is seen, or for as long as the bar allows; when that was."""
     from django.db import close_old_connections
 
-    from .verdict import stuck
+    from .verdict import stuck, unseen
 
     while time.monotonic() < ended_at + SETTLED_WITHIN:
         close_old_connections()
-        if not courier.waiting and not stuck():
+        if not courier.waiting and not stuck() and not unseen(gateway.sessions):
             break
         time.sleep(1)
     return time.monotonic()

@@ -12,7 +12,7 @@ from django_gatewaypay.types import OPEN_STATES, State
 from tests.invariants import ServerBooks, Violation, check_settled
 from tests.shop.models import Order
 
-__all__ = ["judge", "stuck"]
+__all__ = ["judge", "stuck", "unseen"]
 
 OPEN = [str(state) for state in OPEN_STATES]
 REVIEWED = frozenset({"late", "duplicate_payment"})
@@ -35,7 +35,7 @@ def unseen(sessions: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = {str(row.pk): row for row in Transaction.objects.all()}
     return [
         f"{session['transaction_id']} ({reference}) is paid at the gateway and {state_of(row)} here"
-        for reference, session in sessions.items()
+        for reference, session in list(sessions.items())
         if session["status"] == "success"
         for row in [rows.get(str(session["transaction_id"]))]
         if row is None or (row.state != State.SUCCESS and not row.attention)
