@@ -15,12 +15,16 @@ from tests.shop.handler import ShopOrders
 __all__ = ["MortalOrders", "Wound"]
 
 HANG, DOZE = 60, 3
+#: Where the lives answer; standard output is Celery's for its banner.
+VOICE = 9
 
 
 def run_mother() -> None:
     """Read jobs, fork lives; whoever started us is gone when the jobs end."""
     import django
 
+    os.dup2(1, VOICE)
+    os.dup2(2, 1)
     django.setup()
     # Loaded once, for every life.
     import tests.asgi
@@ -31,7 +35,7 @@ def run_mother() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if os.fork() == 0:
-            sys.stdin.close()
+            sys.stdin = Path(os.devnull).open()
             live(job)
     os.killpg(0, signal.SIGKILL)
 
@@ -46,6 +50,7 @@ def live(job: dict[str, Any]) -> None:
         import traceback
 
         traceback.print_exc()
+        say(job, error=traceback.format_exc(limit=-1))
     finally:
         sys.stderr.flush()
         os._exit(0)
@@ -64,7 +69,7 @@ def prepare(job: dict[str, Any]) -> None:
 
 def say(job: dict[str, Any], **words: Any) -> None:
     line = json.dumps({"number": job["number"], "pid": os.getpid(), **words})
-    os.write(1, line.encode() + b"\n")
+    os.write(VOICE, line.encode() + b"\n")
 
 
 def serve(job: dict[str, Any]) -> None:
@@ -92,14 +97,16 @@ def tick(job: dict[str, Any]) -> None:
 def work(job: dict[str, Any]) -> None:
     """A real Celery worker."""
     from celery import Celery
-    from celery.signals import task_prerun, worker_ready
+    from celery.signals import task_prerun
 
     app = Celery("host", broker=job["broker"], set_as_current=True)
     app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=True, **job.get("options", {}))
     app.set_default()
-    worker_ready.connect(lambda **_: say(job), weak=False)
+    # Not when it is ready: its first task may be the death of it.
+    say(job)
     task_prerun.connect(lambda task_id, **_: say(job, task=task_id), weak=False)
-    app.worker_main(["worker", "--pool", job.get("pool", "solo"), "--concurrency", "2", "--loglevel", "WARNING"])
+    alone = ["--without-mingle", "--without-gossip", "--without-heartbeat", "--hostname", f"life{job['number']}@host"]
+    app.worker_main(["worker", "--pool", "solo", "--loglevel", "INFO", *alone])
 
 
 ROLES: Mapping[str, Callable[[dict[str, Any]], None]] = {"web": serve, "tick": tick, "worker": work}

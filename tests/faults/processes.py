@@ -26,7 +26,7 @@ import pytest
 __all__ = ["MORTAL", "Life", "Mother", "later", "mother", "pass_time"]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60
+PATIENCE = 25
 #: A host whose hook can kill its process; see `lives`.
 MORTAL = "tests.faults.lives.MortalOrders"
 
@@ -121,7 +121,9 @@ class Mother:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
-        return Life(self._mail[number], self._mail[number].get(timeout=PATIENCE))
+        born = self._mail[number].get(timeout=PATIENCE)
+        assert "error" not in born, born["error"]
+        return Life(self._mail[number], born)
 
     def _read(self) -> None:
         assert self._process.stdout
