@@ -8,7 +8,8 @@ from django.db import connection
 from django.utils import timezone
 
 from django_gatewaypay import dispatch
-from django_gatewaypay.models import Fulfilment
+from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.schedule import CLAIM_LEASE
 from django_gatewaypay.signals import transaction_changed
 from tests.factories import make_order, make_transaction
 from tests.shop import handler
@@ -71,10 +72,148 @@ def test_two_deliveries_at_once_have_one_effect(monkeypatch: pytest.MonkeyPatch)
 def test_a_claim_keeps_others_away() -> None:
     """What somebody is delivering is not due."""
     _, row = owed()
+    before = timezone.now()
     claimed = dispatch._claim(row.pk)
 
-    assert claimed.attempts == 2
+    row.refresh_from_db()
+    assert claimed.attempts == row.attempts == 2
+    assert before + CLAIM_LEASE <= row.next_attempt_at <= timezone.now() + CLAIM_LEASE
     assert dispatch._claim(row.pk) is None
+
+
+@pytest.mark.parametrize("rival", [{"attempts": 7}, {"state": "done"}])
+def test_a_claim_that_comes_a_moment_late_is_none(rival: dict[str, Any]) -> None:
+    """Whoever changed the row between our reading and our writing has it."""
+    _, row = owed()
+    rivals = [rival]
+
+    def come_between(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and rivals:
+            Fulfilment.objects.filter(pk=row.pk).update(**rivals.pop())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(come_between):
+        assert dispatch._claim(row.pk) is None
+
+
+def test_one_row_is_claimed_delivered_and_marked_and_no_other() -> None:
+    """Two orders wait; the second is delivered, the first goes on waiting."""
+    waiting, first = owed()
+    make_transaction("success", order=make_order(mood="raise"))
+    Order.objects.update(mood="")
+    Fulfilment.objects.update(next_attempt_at=timezone.now())
+    second = Fulfilment.objects.exclude(pk=first.pk).get()
+    before = (first.state, first.attempts, first.last_error)
+    delivered = dispatch.deliver(second.pk)
+
+    for row in (waiting, first, second):
+        row.refresh_from_db()
+    assert (delivered, waiting.fulfilments) == (True, 0)
+    assert (first.state, first.attempts, first.last_error, first.done_at) == (*before, None)
+    assert (second.state, second.attempts, second.next_attempt_at, second.last_error) == ("done", 2, None, "")
+    assert second.done_at is not None
+
+
+# --- When the hook fails.
+
+
+def wait_of(row: Fulfilment) -> float:
+    return (row.next_attempt_at - timezone.now()).total_seconds()
+
+
+def test_a_hook_that_fails_is_called_again_later() -> None:
+    """What went wrong is kept, and the order stays owed."""
+    make_transaction("success", order=make_order(mood="raise"))
+    row = Fulfilment.objects.get()
+
+    assert (row.state, row.attempts, row.done_at) == ("owed", 1, None)
+    assert row.last_error == "HookFailed: no stock in the cellar"
+    assert 4 < wait_of(row) <= 5.5
+
+
+@pytest.mark.parametrize(("attempts", "least", "most"), [(1, 10, 11), (4, 80, 88), (9, 2560, 2816), (20, 3600, 3960)])
+def test_the_pause_after_a_failure_doubles_up_to_an_hour(settings: Any, attempts: int, least: int, most: int) -> None:
+    """From five seconds on, with at most 10 % jitter."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "MAX_ATTEMPTS": 100}
+    _, row = owed()
+    Order.objects.update(mood="raise")
+    Fulfilment.objects.update(attempts=attempts)
+    answer = dispatch.deliver(row.pk)
+
+    row.refresh_from_db()
+    assert (answer, row.state, row.attempts) == (False, "owed", attempts + 1)
+    assert least - 1 < wait_of(row) <= most
+
+
+def test_the_last_allowed_failure_gives_it_up(settings: Any) -> None:
+    """After MAX_ATTEMPTS the row waits for staff, and for no clock."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "MAX_ATTEMPTS": 3}
+    _, row = owed()
+    Order.objects.update(mood="raise")
+    seen = []
+    for _ in range(2):
+        dispatch.deliver(row.pk)
+        row.refresh_from_db()
+        seen.append((row.state, row.attempts, row.next_attempt_at is None))
+        Fulfilment.objects.filter(state="owed").update(next_attempt_at=timezone.now())
+
+    assert seen == [("owed", 2, False), ("dead", 3, True)]
+    assert not dispatch.deliver(row.pk)
+
+
+def test_a_long_complaint_of_the_host_is_cut() -> None:
+    """As long as its column, whatever the host says."""
+    _, row = owed()
+    dispatch._note_failure(dispatch._claim(row.pk), ValueError("x" * 400))
+
+    row.refresh_from_db()
+    assert row.last_error == "ValueError: " + "x" * 243
+
+
+def test_a_failure_is_noted_in_its_own_row() -> None:
+    """Others that failed as often keep what they have."""
+    _, first = owed()
+    make_transaction("success", order=make_order(mood="raise_after"))
+    second = Fulfilment.objects.exclude(pk=first.pk).get()
+    Fulfilment.objects.update(attempts=2)
+    second.refresh_from_db()
+    dispatch._note_failure(second, ValueError("only here"))
+
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.last_error, second.last_error) == ("HookFailed: no stock in the cellar", "ValueError: only here")
+
+
+@pytest.mark.parametrize("rival", [{"attempts": 7}, {"state": "done"}])
+def test_who_has_lost_the_claim_writes_nothing_any_more(rival: dict[str, Any]) -> None:
+    """Neither that it is done nor that it failed: the row is another worker's, or settled."""
+    _, row = owed()
+    stale = dispatch._claim(row.pk)
+    Fulfilment.objects.update(**rival)
+    row.refresh_from_db()
+    before = (row.state, row.attempts, row.next_attempt_at, row.last_error)
+    dispatch._note_failure(stale, ValueError("late"))
+    with pytest.raises(dispatch.ClaimLost):
+        dispatch._mark_done(stale)
+
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.next_attempt_at, row.last_error) == before
+
+
+def test_a_hook_that_outlived_its_claim_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writes are rolled back with the mark that it may not make."""
+    order, row = owed()
+    real = handler.ShopOrders.fulfil
+
+    def be_overtaken(self: Any, transaction: Any) -> None:
+        real(self, transaction)
+        Fulfilment.objects.update(attempts=7)
+
+    monkeypatch.setattr(handler.ShopOrders, "fulfil", be_overtaken)
+    answer = dispatch.deliver(row.pk)
+
+    order.refresh_from_db()
+    assert (answer, order.fulfilments) == (False, 0)
 
 
 def test_a_release_is_not_called_while_the_order_has_another_payment() -> None:
@@ -97,6 +236,16 @@ def test_a_release_is_called_when_the_last_payment_ended() -> None:
     assert order.releases == 1
 
 
+def test_another_orders_payment_keeps_no_stock() -> None:
+    """Only a payment of the same order keeps its stock reserved."""
+    make_transaction("success")
+    order = make_order()
+    make_transaction("failed", order=order)
+
+    order.refresh_from_db()
+    assert order.releases == 1
+
+
 def test_the_signal_tells_what_changed_and_its_receivers_cannot_break_anything() -> None:
     """Receivers get the committed row; one that fails is logged and changes nothing."""
     heard: list[tuple[str, str, str]] = []
@@ -105,23 +254,43 @@ def test_the_signal_tells_what_changed_and_its_receivers_cannot_break_anything()
         heard.append((previous, state, transaction.state))
         raise ValueError("a receiver's bug")
 
-    transaction_changed.connect(listen)
+    transaction_changed.connect(listen, sender=Transaction)
     try:
         row = make_transaction("success")
     finally:
-        transaction_changed.disconnect(listen)
+        transaction_changed.disconnect(listen, sender=Transaction)
 
     assert heard == [("created", "pending", "pending"), ("pending", "success", "success")]
     assert row.state == "success"
 
 
+def test_only_a_receiver_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for the bug, none for who did well."""
+
+    def listen_well(**_: Any) -> None: ...
+
+    def listen_badly(**_: Any) -> None:
+        raise ValueError("a receiver's bug")
+
+    for receiver in (listen_well, listen_badly):
+        transaction_changed.connect(receiver)
+    try:
+        make_transaction("pending")
+    finally:
+        for receiver in (listen_well, listen_badly):
+            transaction_changed.disconnect(receiver)
+
+    [line] = [record.message for record in caplog.records if record.message.startswith("receiver failed")]
+    assert "listen_badly" in line
+
+
 def test_the_order_is_fulfilled_before_its_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads "paid" on the page finds a paid order in the shop."""
     order = make_order()
-    seen: list[int] = []
+    seen: list[tuple[Any, int]] = []
     monkeypatch.setattr(
-        dispatch, "announce", lambda _: seen.append(Order.objects.values_list("fulfilments", flat=True).get())
+        dispatch, "announce", lambda pk: seen.append((pk, Order.objects.values_list("fulfilments", flat=True).get()))
     )
-    make_transaction("success", order=order)
+    row = make_transaction("success", order=order)
 
-    assert seen == [0, 1]
+    assert seen == [(row.pk, 0), (row.pk, 1)]

@@ -117,6 +117,12 @@ def test_an_endless_json_integer_is_refused(amount: int) -> None:
         parse_amount(amount, "EUR")
 
 
+@pytest.mark.parametrize("amount", [200, 10**15 - 1, -(10**15 - 1), "9" * 15])
+def test_fifteen_digits_are_an_amount(amount: Any) -> None:
+    """What is refused as endless is longer than any price, and nothing shorter is."""
+    assert parse_amount(amount, "EUR").amount == int(amount)
+
+
 @pytest.mark.parametrize(
     "currency", ["", "eur", "EURO", "XYZ", "€", "ABC", " EUR", "EUR\n", None, 978, True, b"EUR", ["EUR"]]
 )
