@@ -28,7 +28,7 @@ from tests.shop.models import Order
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
     """Real processes under random kills: all payments are right within five minutes, and nobody lends a hand."""
-    result = run_chaos(shape(2026, 2000, 40, "celery", "early"), lambda share: None)
+    result = run_chaos(shape(2026, 2000, 40, "celery", "early", expire_after=30), lambda share: None)
 
     assert result["wrong"] == dict.fromkeys(result["wrong"], 0), json.dumps(result, indent=1)
     assert result["seconds_to_settle"] <= SETTLED_WITHIN
@@ -41,7 +41,7 @@ def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
 @pytest.mark.timeout(600)
 def test_the_loop_of_the_command_is_clock_enough() -> None:
     """Without Celery, two loops of gatewaypay_tick that are killed at random do the same."""
-    result = run_chaos(shape(2027, 150, 12, "tick", "early", threads=16), lambda share: None)
+    result = run_chaos(shape(2027, 150, 12, "tick", "early", threads=16, expire_after=20), lambda share: None)
 
     assert result["wrong"] == dict.fromkeys(result["wrong"], 0), json.dumps(result, indent=1)
     assert result["seconds_to_settle"] <= SETTLED_WITHIN

@@ -119,6 +119,9 @@ class Mischief:
 
     def _do(self, kind: str) -> None:
         length = self.DEEDS[kind](self)
+        end = time.monotonic() + LONGEST_PAUSE
+        while length is None and time.monotonic() < end and not self._closed.wait(0.2):
+            length = self.DEEDS[kind](self)  # who was killed a moment ago is not back yet
         self.ended_at = max(self.ended_at, time.monotonic() + (length or 0))
         counted = self.missed if length is None else self.done
         counted[kind] += 1

@@ -63,6 +63,7 @@ def play(work: Mapping[str, Any], logs: Path) -> dict[str, Any]:
             "CHAOS_SHOP_URL": url,
             "CHAOS_CLOCK": work["clock"],
             "CHAOS_ACKS": work["acks"],
+            "CHAOS_EXPIRE_AFTER": str(work["expire_after"]),
             "PYTHONUNBUFFERED": "1",
             "C_FORCE_ROOT": "1",
             "GATEWAYPAY_TEST_DB": "sqlite",  # the suite's settings, which ours are made from, start no server

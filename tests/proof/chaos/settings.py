@@ -76,7 +76,7 @@ GATEWAYPAY = {
     "ORDERS": "tests.shop.ShopOrders",
     "USE_CELERY": CELERY,
     "POLL_AFTER": timedelta(seconds=5),
-    "EXPIRE_AFTER": timedelta(seconds=40),
+    "EXPIRE_AFTER": timedelta(seconds=float(os.environ.get("CHAOS_EXPIRE_AFTER", "40"))),
     "THROTTLES": {},  # all shoppers have one address here
     "ALLOW_SANDBOX": True,
     "GATEWAYS": {

@@ -13,7 +13,7 @@ from .plant import Plant, Service
 
 __all__ = ["Postgres", "Valkey", "free_port", "wait_until"]
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 # The cluster is made, started once and stopped by its own package, which also knows what to do where we are root.
 MAKE = """
 import json, sys, warnings
@@ -35,7 +35,7 @@ class Postgres:
     def __init__(self, plant: Plant) -> None:
         self.folder = plant.scratch / "postgres"
         made = subprocess.run(
-            [sys.executable, "-c", MAKE, str(self.folder)], check=True, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", MAKE, str(self.folder)], check=True, capture_output=True, text=True, timeout=PATIENCE
         )
         binaries, user = json.loads(made.stdout.splitlines()[-1])
         command = [str(Path(binaries) / "postgres"), "-D", str(self.folder), "-k", str(self.folder)]
