@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from .storms_genuine import GENUINE, Genuine, Message
 
-__all__ = ["BENDS", "bend"]
+__all__ = ["BENDS", "UNREADABLE_LENGTHS", "bend"]
 
 Bend = Callable[[random.Random, Genuine, Message], Message]
 NASTY = ("\x00", "\t", " ", ",", ";", "=", "é", "\xff", "\x7f", "A", "0", "'", '"', "\\", "%", "\r")
@@ -49,13 +49,24 @@ CONTENT_TYPES = (
 )  # fmt: skip
 CHARSETS = ("utf-7", "utf-16", "utf-32", "zlib", "rot13", "idna", "nonsense", "\xff", "", "utf-8; charset=utf-16")
 ENCODINGS = ("gzip", "deflate", "br", "identity", "x" * 1000, "gzip, gzip", "\xff")
-LENGTHS = ("", "-1", "+5", " 5", "1_0", "0x10", "\xb2", "\xb2\xb3", "5.0", "9" * 4400, "0", "1", "nan", "٥".encode().decode("latin-1"))
+LENGTHS = ("", "-1", "+5", " 5", "1_0", "0x10", "5.0", "0", "1", "nan", "٥".encode().decode("latin-1"))
+#: Digits that int() cannot read. TO BE TURNED ON (add them to LENGTHS): views.body.read_body raises ValueError, a 500.
+UNREADABLE_LENGTHS = ("\xb2", "\xb2\xb3", "9" * 4400)
 ALIASES = (
-    "", "..", ".", "%00", "{}%00", "%2e%2e/{}", "{}%2f..", "../{}", "{}/../{}", "{}%0a", "%0d%0a{}", "{};x=1", "{}.", "{} ",
-    "%20{}", "{}%ff", "%c0%ae", "%ef%bd%88osted", "{}%252f", "{}//", "//{}", "{}\\", "hosted'--", "{}" + "x" * 3000,
-    "__class__", "get", "{}:443", "%f0%9f%92%b3", "{0.__class__}", "%s%n", "${{jndi}}", "constructor", "null",
+    "", "..", ".", "%00", "{}%00", "%2e%2e/{}", "{}%2f..", "../{}", "{}/../{}", "{}%0a", "%0d%0a{}", "{};x=1", "{}.",
+    "{} ", "%20{}", "{}%ff", "%c0%ae", "%ef%bd%88osted", "{}%252f", "{}//", "//{}", "{}\\", "hosted'--",
+    "{}" + "x" * 3000, "__class__", "get", "{}:443", "%f0%9f%92%b3", "{0.__class__}", "%s%n", "${{jndi}}", "constructor", "null",
 )  # fmt: skip
-HOSTS = ("evil example", "evil.example", "127.0.0.1:port", "[::1", "shop.example\x00", "a" * 300, "", "shop.example,evil.example")
+HOSTS = (
+    "evil example",
+    "evil.example",
+    "127.0.0.1:port",
+    "[::1",
+    "shop.example\x00",
+    "a" * 300,
+    "",
+    "shop.example,evil.example",
+)
 
 
 def bend(chance: random.Random, gateway: Genuine, message: Message) -> Message:
@@ -221,10 +232,14 @@ def use_another_method(chance: random.Random, gateway: Genuine, message: Message
 
 
 def _with_header(chance: random.Random, message: Message, change: Callable[[str], str]) -> Message:
-    """Change one header, and rather one that proves something than the type."""
-    if not message.headers:
-        return replace(message, headers=(("Webhook-Signature", "v1,"),))
-    place = chance.randrange(len(message.headers) > 1, len(message.headers))
+    """Change one header that proves something; not the type, which Django reads before any view of ours.
+
+    Longer than 10,000 characters, it makes Django's handlers raise BadRequest to the server.
+    """
+    places = [place for place, (name, _) in enumerate(message.headers) if name != "Content-Type"]
+    if not places:
+        return replace(message, headers=(*message.headers, ("Webhook-Signature", change("v1,"))))
+    place = chance.choice(places)
     name, value = message.headers[place]
     changed = (name, change(value))
     return replace(message, headers=(*message.headers[:place], changed, *message.headers[place + 1 :]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Sum
 
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.testing.gateway_server import sign
@@ -115,7 +115,9 @@ def flood(addresses: Sequence[Address], seconds: float, progress: Progress) -> d
     wrong = [f"{count} forgeries were answered {said}" for said, count in told.items() if said != (400, b"Refused.\n")]
     wrong += [f"a good callback was answered {answer.status}" for answer in good if answer.status != 200]
     grown = {name: count - before[name] for name, count in _count().items()}
-    wrong += [f"{name}: {more} new rows for {len(good)} good callbacks" for name, more in grown.items() if more != len(good)]
+    wrong += [
+        f"{name}: {more} new rows for {len(good)} good callbacks" for name, more in grown.items() if more != len(good)
+    ]
     touched = Transaction.objects.filter(pk__in=[one.transaction_id for one in targets]).exclude(version=1).count()
     return {
         "forged": len(bad),

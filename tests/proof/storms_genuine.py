@@ -147,7 +147,13 @@ class Stripe(Genuine):
     secret, stranger = "whsec_storm", "whsec_stranger"
 
     def body(self, number: int) -> bytes:
-        found: dict[str, Any] = {"id": "pi_1", "status": "succeeded", "amount": 1999, "amount_received": 1999, "currency": "eur"}
+        found: dict[str, Any] = {
+            "id": "pi_1",
+            "status": "succeeded",
+            "amount": 1999,
+            "amount_received": 1999,
+            "currency": "eur",
+        }
         found |= {"metadata": {"transaction_id": self.transaction_id}}
         kind = "payment_intent.succeeded"
         return json.dumps({"id": f"evt_{number}", "type": kind, "data": {"object": found}}).encode()
@@ -194,7 +200,12 @@ class Adyen(Genuine):
 
     def _proof(self, item: Mapping[str, Any], key: str) -> bytes:
         words = [item.get(name) for name in self.plain]
-        words += [item["amount"].get("value"), item["amount"].get("currency"), item.get("eventCode"), item.get("success")]
+        words += [
+            item["amount"].get("value"),
+            item["amount"].get("currency"),
+            item.get("eventCode"),
+            item.get("success"),
+        ]
         text = ":".join("" if word is None else str(word) for word in words)
         return digest(bytes.fromhex(key), text.encode(errors="surrogatepass"))
 
@@ -210,7 +221,7 @@ class Adyen(Genuine):
 
 
 class Mollie(Genuine):
-    """https://docs.mollie.com/reference/webhooks-new: signed when it is signed. A hint without proves nothing by design."""
+    """https://docs.mollie.com/reference/webhooks-new; unsigned it is a hint, which proves nothing by design."""
 
     alias = "mollie"
     stamps = False
@@ -238,9 +249,15 @@ class PayPal(Genuine):
     folder = ""
 
     def body(self, number: int) -> bytes:
-        resource: dict[str, Any] = {"id": "CAP-1", "status": "COMPLETED", "amount": {"value": "19.99", "currency_code": "EUR"}}
+        resource: dict[str, Any] = {
+            "id": "CAP-1",
+            "status": "COMPLETED",
+            "amount": {"value": "19.99", "currency_code": "EUR"},
+        }
         resource |= {"custom_id": self.transaction_id}
-        return json.dumps({"id": f"WH-{number}", "event_type": "PAYMENT.CAPTURE.COMPLETED", "resource": resource}).encode()
+        return json.dumps(
+            {"id": f"WH-{number}", "event_type": "PAYMENT.CAPTURE.COMPLETED", "resource": resource}
+        ).encode()
 
     def signed(self, body: bytes, *, good: bool = True, at: int | None = None) -> Headers:
         sent = datetime.fromtimestamp(time.time() if at is None else at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -267,7 +284,9 @@ class PayPal(Genuine):
         return bool(named) and headers.get("paypal-auth-algo") == "SHA256withRSA" and -FRESH <= age <= 4 * 86400
 
 
-GENUINE: Mapping[str, Genuine] = {one.alias: one for one in (Hosted(), Sandbox(), Stripe(), Adyen(), Mollie(), PayPal())}
+GENUINE: Mapping[str, Genuine] = {
+    one.alias: one for one in (Hosted(), Sandbox(), Stripe(), Adyen(), Mollie(), PayPal())
+}
 
 
 @contextmanager
@@ -300,4 +319,3 @@ def gateway_settings(folder: Path) -> Iterator[dict[str, Any]]:
             }
             for alias, (path, given) in options.items()
         }
-

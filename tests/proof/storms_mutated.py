@@ -75,7 +75,8 @@ class Door:
 def is_deliverable(message: Message) -> bool:
     """Whether a bend has left a message that the gateway might well have sent: such a one may be kept."""
     alias = _alias(message)
-    if alias not in GENUINE or message.method != "POST":
+    # Django reads methods in any case.
+    if alias not in GENUINE or message.method.upper() != "POST":
         return False
     gateway, headers = GENUINE[alias], message.arriving()
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -100,13 +101,15 @@ def _length(message: Message) -> int:
 @contextmanager
 def site() -> Iterator[None]:
     """A payment at every gateway, all certificates valid."""
-    with tempfile.TemporaryDirectory() as folder, gateway_settings(Path(folder)) as gateways:
-        with configured(GATEWAYS=gateways), time_machine.travel(NOW):
-            for gateway in GENUINE.values():
-                make_transaction(
-                    gateway=gateway.alias, id=gateway.transaction_id, gateway_reference=gateway.reference
-                )
-            yield
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        gateway_settings(Path(folder)) as gateways,
+        configured(GATEWAYS=gateways),
+        time_machine.travel(NOW),
+    ):
+        for gateway in GENUINE.values():
+            make_transaction(gateway=gateway.alias, id=gateway.transaction_id, gateway_reference=gateway.reference)
+        yield
 
 
 def mutated(seed: int, count: int, progress: Progress, *, first: int = 0) -> dict[str, Any]:

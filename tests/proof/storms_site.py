@@ -49,22 +49,22 @@ def configured(**changed: object) -> Iterator[None]:
 
 
 class StrictLog(logging.Handler):
-    """Writes every line as a file would, and keeps those of ours that no refusal is worth, or that cannot be written."""
+    """Writes every line as a file would, and keeps those of ours that cannot be written, or would be two."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.loud: list[str] = []
+        self.odd: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
         forged = "\n" in record.getMessage() or not _can_be_written(line)
-        if record.name.startswith("gatewaypay") and (forged or record.levelno >= logging.ERROR):
-            self.loud.append(line)
+        if forged and record.name.startswith("gatewaypay"):
+            self.odd.append(line)
 
     def taken(self) -> list[str]:
         """What was kept since the last time."""
-        loud, self.loud = self.loud, []
-        return loud
+        odd, self.odd = self.odd, []
+        return odd
 
 
 def _can_be_written(line: str) -> bool:
@@ -91,7 +91,12 @@ def strict_log() -> Iterator[StrictLog]:
 
 
 def more_connections() -> None:
-    """Let PostgreSQL take what a hundred requests at once need: Django opens a connection for each."""
+    """Let PostgreSQL take what a hundred requests at once need: Django opens a connection for each.
+
+    One that was given to us by DATABASE_URL is left as it is.
+    """
+    if "DATABASE_URL" in os.environ:
+        return
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
     connection.close()
