@@ -39,7 +39,7 @@ def test_every_sequence_of_one_payment_ends_where_its_set_says(name: str, late_p
     [
         # Known: a newer attempt that was paid late is flagged "late"; when the older one is then paid in time, nobody
         # is told that the order is paid twice. Off with the mark when the door says so.
-        pytest.param("review", marks=pytest.mark.xfail(reason="paid twice, and only `late` is flagged")),
+        pytest.param("review", marks=pytest.mark.xfail(LENGTH > 2, reason="paid twice, and only `late` is flagged")),
         "fulfil",
     ],
 )

@@ -1,18 +1,15 @@
-"""The one door: the truth table of `decide`, and what `apply_update` writes; test_exhaustion.py walks the sequences."""
+"""What an update makes of a transaction: the truth table of `decide`; test_exhaustion.py walks the sequences."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from moneyed import Money
 
-from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import TRANSITIONS, Facts, apply_update, decide, door
+from django_gatewaypay.lifecycle import TRANSITIONS, Facts, decide
 from django_gatewaypay.lifecycle.decision import LOCAL_MOVES
-from django_gatewaypay.models import Fulfilment, Transaction, TransactionEvent
-from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, Source, State
-from tests.factories import make_order, make_transaction
+from django_gatewaypay.models import Fulfilment, TransactionEvent
+from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
 
 Kind = TransactionEvent.Kind
 FULL, SHORT, OVER, FOREIGN = (Money("20.00", "EUR"), Money("5.00", "EUR"), Money("21.00", "EUR"), Money("20.00", "USD"))
@@ -233,111 +230,3 @@ def test_a_gateways_flag_reaches_staff_and_moves_nothing() -> None:
 
     assert (decision.facts.state, decision.facts.attention) == (State.SUCCESS, {"disputed"})
     assert decision.kind is Kind.AMENDED
-
-
-# --- The door.
-
-
-@pytest.mark.django_db(transaction=True)
-class TestApplyUpdate:
-    """What one call writes, and what it never writes."""
-
-    def test_a_move_writes_the_row_the_ledger_and_the_outbox_together(self) -> None:
-        """One version up, one event, one fulfilment; replaying the ledger gives the row."""
-        row = make_transaction(State.PENDING)
-        paid = says(State.SUCCESS, captured=row.amount, gateway_reference=row.gateway_reference)
-        outcome = apply_update(row.pk, paid, source=Source.POLL)
-
-        row.refresh_from_db()
-        event = row.events.last()
-        assert outcome.moved
-        assert (row.state, row.version) == ("success", 2)
-        assert (event.version, event.from_state, event.to_state, event.source) == (2, "pending", "success", "poll")
-        assert (event.captured_minor, event.evidence["captured"]) == (1999, "19.99 EUR")
-        assert Fulfilment.objects.get().key == f"fulfil:{row.order_id}"
-
-    def test_saying_it_again_writes_nothing(self) -> None:
-        """A duplicate changes no row and adds no event."""
-        row = make_transaction(State.PENDING)
-        paid = says(State.SUCCESS, captured=row.amount)
-        apply_update(row.pk, paid, source=Source.POLL)
-        events = TransactionEvent.objects.count()
-        outcome = apply_update(row.pk, paid, source=Source.CALLBACK)
-
-        assert not outcome.moved
-        assert TransactionEvent.objects.count() == events
-        assert Transaction.objects.get().version == 2
-
-    def test_a_contradicting_callback_is_kept_as_a_note(self) -> None:
-        """The loser of a race stays readable, and changes nothing."""
-        row = make_transaction(State.SUCCESS)
-        apply_update(row.pk, says(State.EXPIRED), source=Source.CALLBACK)
-
-        row.refresh_from_db()
-        assert row.state == "success"
-        assert row.events.last().kind == Kind.NOTED
-        assert row.events.last().note == "ignored expired"
-
-    def test_success_stops_the_polling_and_expiry_goes_on_watching(self) -> None:
-        """The gateway is asked about what may still change, and about nothing else."""
-        paid, expired = make_transaction(State.PENDING), make_transaction(State.PENDING)
-        apply_update(paid.pk, says(State.SUCCESS, captured=paid.amount), source=Source.POLL)
-        apply_update(expired.pk, says(State.EXPIRED), source=Source.EXPIRY, local=True)
-
-        assert Transaction.objects.get(pk=paid.pk).next_poll_at is None
-        assert Transaction.objects.get(pk=expired.pk).next_poll_at is not None
-
-    def test_two_paid_transactions_of_one_order_fulfil_it_once(self) -> None:
-        """The second success is kept, flagged and owed nothing."""
-        order = make_order()
-        first = make_transaction(State.PENDING, order=order)
-        second = make_transaction(State.PENDING, order=order, gateway="second")
-        for row in (first, second):
-            apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
-
-        order.refresh_from_db()
-        second.refresh_from_db()
-        assert order.fulfilments == 1
-        assert (second.state, second.attention) == ("success", "duplicate_payment")
-
-    def test_a_failed_commit_leaves_nothing_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Row, ledger and outbox commit together or not at all."""
-        row = make_transaction(State.PENDING)
-
-        def crash(*_: Any, **__: Any) -> None:
-            raise RuntimeError("the process dies here")
-
-        monkeypatch.setattr(door.Entry, "_write_owed", crash)
-        with pytest.raises(RuntimeError):
-            apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
-
-        row.refresh_from_db()
-        assert (row.state, row.version, row.events.count()) == ("pending", 1, 2)
-        assert not Fulfilment.objects.exists()
-
-    def test_the_actor_and_the_note_are_in_the_ledger(self) -> None:
-        """Staff are named where they acted."""
-        row = make_transaction(State.PENDING)
-        staff = get_user_model().objects.create_user("night")
-        apply_update(row.pk, says(State.CANCELED), source=Source.STAFF, actor=staff, note="asked by telephone")
-
-        event = row.events.last()
-        assert (event.actor, event.note, event.source) == (staff, "asked by telephone", "staff")
-
-    def test_endless_rivals_end_in_an_error_and_not_in_a_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The compare-and-set gives up after a bounded number of lost races."""
-        row = make_transaction(State.PENDING)
-        monkeypatch.setattr(door, "MAX_RACES", 3)
-        monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
-
-        with pytest.raises(InvalidTransition):
-            apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
-
-    def test_the_ledger_cannot_be_edited_or_deleted(self) -> None:
-        """History is append-only through the ORM's instances."""
-        event = make_transaction(State.PENDING).events.last()
-
-        with pytest.raises(TypeError):
-            event.save()
-        with pytest.raises(TypeError):
-            event.delete()

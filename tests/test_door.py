@@ -1,0 +1,459 @@
+"""The door: what one call writes in one commit, what it never writes, and how rivals end."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, connection
+from django.utils import timezone
+from moneyed import Money
+
+from django_gatewaypay.exceptions import InvalidTransition
+from django_gatewaypay.lifecycle import apply_update, door
+from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.types import NextAction, PaymentSession, PaymentUpdate, Source, State
+from tests.factories import make_order, make_transaction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = TransactionEvent.Kind
+
+
+def says(state: State | None, **more: Any) -> PaymentUpdate:
+    return PaymentUpdate(**{"state": state, **more})
+
+
+def test_a_move_writes_the_row_the_ledger_and_the_outbox_together() -> None:
+    """One version up, one event, one fulfilment; replaying the ledger gives the row."""
+    row = make_transaction(State.PENDING)
+    paid = says(State.SUCCESS, captured=row.amount, gateway_reference=row.gateway_reference)
+    outcome = apply_update(row.pk, paid, source=Source.POLL)
+
+    row.refresh_from_db()
+    event = row.events.last()
+    assert outcome.moved
+    assert (row.state, row.version) == ("success", 2)
+    assert (event.version, event.from_state, event.to_state, event.source) == (2, "pending", "success", "poll")
+    assert (event.captured_minor, event.evidence["captured"]) == (1999, "19.99 EUR")
+    assert Fulfilment.objects.get().key == f"fulfil:{row.order_id}"
+
+
+def test_saying_it_again_writes_nothing() -> None:
+    """A duplicate changes no row and adds no event."""
+    row = make_transaction(State.PENDING)
+    paid = says(State.SUCCESS, captured=row.amount)
+    apply_update(row.pk, paid, source=Source.POLL)
+    events = TransactionEvent.objects.count()
+    outcome = apply_update(row.pk, paid, source=Source.CALLBACK)
+
+    assert not outcome.moved
+    assert TransactionEvent.objects.count() == events
+    assert Transaction.objects.get().version == 2
+
+
+def test_a_contradicting_callback_is_kept_as_a_note() -> None:
+    """The loser of a race stays readable, and changes nothing."""
+    row = make_transaction(State.SUCCESS)
+    apply_update(row.pk, says(State.EXPIRED), source=Source.CALLBACK)
+
+    row.refresh_from_db()
+    assert row.state == "success"
+    assert row.events.last().kind == Kind.NOTED
+    assert row.events.last().note == "ignored expired"
+
+
+def test_success_stops_the_polling_and_expiry_goes_on_watching() -> None:
+    """The gateway is asked about what may still change, and about nothing else."""
+    paid, expired = make_transaction(State.PENDING), make_transaction(State.PENDING)
+    apply_update(paid.pk, says(State.SUCCESS, captured=paid.amount), source=Source.POLL)
+    apply_update(expired.pk, says(State.EXPIRED), source=Source.EXPIRY, local=True)
+
+    assert Transaction.objects.get(pk=paid.pk).next_poll_at is None
+    assert Transaction.objects.get(pk=expired.pk).next_poll_at is not None
+
+
+def test_two_paid_transactions_of_one_order_fulfil_it_once() -> None:
+    """The second success is kept, flagged and owed nothing."""
+    order = make_order()
+    first = make_transaction(State.PENDING, order=order)
+    second = make_transaction(State.PENDING, order=order, gateway="second")
+    for row in (first, second):
+        apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    order.refresh_from_db()
+    second.refresh_from_db()
+    assert order.fulfilments == 1
+    assert (second.state, second.attention) == ("success", "duplicate_payment")
+
+
+def test_a_failed_commit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row, ledger and outbox commit together or not at all."""
+    row = make_transaction(State.PENDING)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the process dies here")
+
+    monkeypatch.setattr(door.Entry, "_write_owed", crash)
+    with pytest.raises(RuntimeError):
+        apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    row.refresh_from_db()
+    assert (row.state, row.version, row.events.count()) == ("pending", 1, 2)
+    assert not Fulfilment.objects.exists()
+
+
+def test_the_actor_and_the_note_are_in_the_ledger() -> None:
+    """Staff are named where they acted."""
+    row = make_transaction(State.PENDING)
+    staff = get_user_model().objects.create_user("night")
+    apply_update(row.pk, says(State.CANCELED), source=Source.STAFF, actor=staff, note="asked by telephone")
+
+    event = row.events.last()
+    assert (event.actor, event.note, event.source) == (staff, "asked by telephone", "staff")
+
+
+def test_endless_rivals_end_in_an_error_and_not_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compare-and-set gives up after a bounded number of lost races."""
+    row = make_transaction(State.PENDING)
+    monkeypatch.setattr(door, "MAX_RACES", 3)
+    monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
+
+    with pytest.raises(InvalidTransition):
+        apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
+
+
+def test_the_ledger_cannot_be_edited_or_deleted() -> None:
+    """History is append-only through the ORM's instances."""
+    event = make_transaction(State.PENDING).events.last()
+
+    with pytest.raises(TypeError):
+        event.save()
+    with pytest.raises(TypeError):
+        event.delete()
+
+
+def test_every_column_of_the_ledger_says_what_the_row_became() -> None:
+    """An event alone tells the whole story, evidence included."""
+    row = make_transaction(State.PENDING)
+    said = says(
+        State.FAILED,
+        captured=Money("10.00", "EUR"),
+        authorized=row.amount,
+        refunded=Money("1.00", "EUR"),
+        gateway_reference=row.gateway_reference,
+        payment_reference="py_1",
+        event_id="evt_1",
+        decline_code="expired_card",
+        flags=frozenset({"disputed"}),
+        raw={"method": "card"},
+    )
+    before = timezone.now()
+    apply_update(row.pk, said, source=Source.POLL, flags=["overheard"], note="n" * 300)
+
+    row.refresh_from_db()
+    event = row.events.last()
+    assert (event.kind, event.from_state, event.to_state, event.version) == ("moved", "pending", "held", 2)
+    assert (event.captured_minor, event.authorized_minor, event.refunded_minor) == (1000, 1999, 100)
+    assert (event.reason, event.late, event.attention) == (row.reason, False, "disputed mismatch overheard")
+    assert (event.note, event.callback, event.actor) == ("n" * 255, None, None)
+    assert before <= event.created_at <= timezone.now()
+    assert event.evidence == {
+        "state": "failed",
+        "gateway_reference": row.gateway_reference,
+        "payment_reference": "py_1",
+        "event_id": "evt_1",
+        "decline_code": "expired_card",
+        "captured": "10.00 EUR",
+        "authorized": "19.99 EUR",
+        "refunded": "1.00 EUR",
+        "raw": {"method": "card"},
+    }
+
+
+def test_the_row_that_is_returned_is_the_row_in_the_database() -> None:
+    """Nobody has to read again what the door has just written."""
+    row = make_transaction(State.EXPIRED)
+    Transaction.objects.update(poll_attempts=3, claimed_until=timezone.now())
+    known = Transaction.objects.get()
+    paid = says(State.SUCCESS, captured=row.amount, authorized=row.amount, refunded=row.amount)
+    outcome = apply_update(row.pk, replace(paid, payment_reference="py_1"), source=Source.POLL)
+
+    fresh, told = Transaction.objects.get(), outcome.transaction
+    names = [field.attname for field in Transaction._meta.concrete_fields]
+    assert {name: getattr(told, name) for name in names} == {name: getattr(fresh, name) for name in names}
+    assert (fresh.version, fresh.late, fresh.payment_reference) == (known.version + 1, True, "py_1")
+    assert (fresh.captured_minor, fresh.authorized_minor, fresh.refunded_minor) == (1999, 1999, 1999)
+    assert (fresh.poll_attempts, fresh.claimed_until, fresh.next_poll_at) == (0, None, None)
+    assert fresh.updated_at > known.updated_at
+    assert TransactionEvent.objects.last().late
+
+
+def test_what_is_amended_keeps_its_turn_in_the_polling() -> None:
+    """Only a move starts the polling anew."""
+    row = make_transaction(State.PENDING)
+    Transaction.objects.update(poll_attempts=3)
+    outcome = apply_update(row.pk, says(None, refunded=Money("1.00", "EUR")), source=Source.POLL)
+
+    fresh = Transaction.objects.get()
+    assert (outcome.moved, fresh.version, fresh.refunded_minor) == (False, 2, 100)
+    assert (fresh.poll_attempts, fresh.next_poll_at) == (3, row.next_poll_at)
+    assert row.events.last().kind == Kind.AMENDED
+
+
+def test_another_row_of_the_same_version_is_left_alone() -> None:
+    """One update, one row."""
+    row, other = make_transaction(State.PENDING), make_transaction(State.PENDING)
+    apply_update(row.pk, says(State.FAILED), source=Source.POLL)
+
+    other.refresh_from_db()
+    assert (other.state, other.version) == ("pending", 1)
+
+
+def test_a_contradiction_from_our_own_asking_is_not_noted() -> None:
+    """Only what a gateway sent by itself is kept as a note."""
+    row = make_transaction(State.SUCCESS)
+    events = row.events.count()
+    outcome = apply_update(row.pk, says(State.EXPIRED), source=Source.POLL)
+
+    assert (row.events.count(), outcome.decision.kind) == (events, None)
+
+
+def test_a_note_of_ours_goes_before_the_decisions_own() -> None:
+    """And the decision's own is kept when we have none."""
+    row = make_transaction(State.SUCCESS)
+    apply_update(row.pk, says(State.EXPIRED), source=Source.CALLBACK, note="said by telephone")
+
+    assert row.events.last().note == "said by telephone"
+
+
+def test_the_callback_behind_it_is_marked_in_the_same_commit() -> None:
+    """The inbox row is done, names its transaction and is behind the event; others stay as they are."""
+    row = make_transaction(State.PENDING)
+    mine, other = (
+        Callback.objects.create(
+            gateway="hosted", event_id=event, update={}, body_sha256="", received_at=timezone.now(),
+            next_attempt_at=timezone.now(), last_error="before",
+        )
+        for event in ("evt_1", "evt_2")
+    )  # fmt: skip
+    before = timezone.now()
+    apply_update(row.pk, says(State.FAILED), source=Source.CALLBACK, callback=mine)
+
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert (mine.state, mine.transaction, mine.next_attempt_at, mine.last_error) == ("processed", row, None, "")
+    assert before <= mine.processed_at <= timezone.now()
+    assert (other.state, other.transaction, other.last_error) == ("received", None, "before")
+    assert row.events.last().callback == mine
+
+
+def test_the_session_is_kept_when_it_lands_and_is_not_replaced() -> None:
+    """The way to the payment page comes with the first session, also when nothing moves."""
+    row = make_transaction(State.CREATED)
+    first, second = (
+        PaymentSession(gateway_reference="ps_1", next_action=NextAction(url=f"http://127.0.0.1:9/{page}"))
+        for page in ("first", "second")
+    )
+    apply_update(row.pk, says(State.EXPIRED), source=Source.EXPIRY, local=True)
+    opened = says(State.PENDING, gateway_reference="ps_1")
+    landed = apply_update(row.pk, opened, source=Source.INITIATE, session=first)
+    again = apply_update(row.pk, opened, source=Source.INITIATE, session=second)
+
+    row.refresh_from_db()
+    assert (row.state, row.next_action["url"]) == ("expired", "http://127.0.0.1:9/first")
+    assert (landed.decision.kind, again.decision.kind) == (Kind.AMENDED, None)
+
+
+def test_a_session_that_moves_nothing_new_is_still_written() -> None:
+    """A row that knows its reference but not its page gets the page."""
+    row = make_transaction(State.PENDING)
+    Transaction.objects.update(next_action=None)
+    session = PaymentSession(gateway_reference=row.gateway_reference, next_action=NextAction(url="http://127.0.0.1:9/"))
+    outcome = apply_update(row.pk, says(State.PENDING), source=Source.INITIATE, session=session)
+
+    row.refresh_from_db()
+    assert row.next_action["url"] == outcome.transaction.next_action["url"] == "http://127.0.0.1:9/"
+    assert (outcome.moved, row.events.last().kind) == (False, Kind.AMENDED)
+
+
+def test_polling_begins_when_the_setting_says_and_sooner_for_who_waits() -> None:
+    """An open session is asked about after POLL_AFTER; one that a shopper waits for, in seconds."""
+    row = make_transaction(State.PENDING)
+    assert row.next_poll_at == row.created_at + timedelta(minutes=15)
+
+    now = timezone.now()
+    apply_update(row.pk, says(State.PROCESSING), source=Source.POLL)
+    alone = Transaction.objects.get().next_poll_at - now
+    Transaction.objects.update(waiting_since=now)
+    now = timezone.now()
+    apply_update(row.pk, says(State.AUTHORIZED), source=Source.POLL)
+    waited_for = Transaction.objects.get().next_poll_at - now
+
+    assert timedelta(seconds=60) <= alone <= timedelta(seconds=70)
+    assert timedelta(seconds=2) <= waited_for <= timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(-1, "expired"), (30, "canceled")])
+@pytest.mark.parametrize("word", [State.CANCELED, State.EXPIRED, State.FAILED])
+def test_a_session_canceled_after_its_time_has_expired(word: State, minutes: int, state: str) -> None:
+    """The gateway's `canceled` then echoes our own request; its other words mean what they say."""
+    row = make_transaction(State.PENDING, expires_at=timezone.now() + timedelta(minutes=minutes))
+    apply_update(row.pk, says(word), source=Source.CALLBACK)
+
+    row.refresh_from_db()
+    assert row.state == (state if word is State.CANCELED else word)
+
+
+# --- What the host is owed.
+
+
+def test_a_release_is_owed_to_its_own_transaction() -> None:
+    """Its key, kind, order and time are in the outbox."""
+    row = make_transaction(State.PENDING, order=make_order(mood="raise"))
+    before = timezone.now()
+    apply_update(row.pk, says(State.FAILED), source=Source.POLL)
+
+    owed = Fulfilment.objects.get()
+    assert (owed.key, owed.kind, owed.order_id, owed.transaction) == (
+        f"release:{row.pk}",
+        "release",
+        row.order_id,
+        row,
+    )
+    assert before <= owed.created_at <= timezone.now()
+    assert owed.next_attempt_at >= owed.created_at
+    assert owed.attempts == 1, "the hook was called at once"
+
+
+@pytest.mark.parametrize(
+    ("policy", "newer", "fulfilments", "attention"),
+    [
+        ("review", False, 0, "late"),
+        ("fulfil", False, 1, ""),
+        ("fulfil", True, 0, "duplicate_payment late"),
+    ],
+)
+def test_late_money_follows_the_hosts_policy(
+    settings: Any, policy: str, newer: bool, fulfilments: int, attention: str
+) -> None:
+    """The setting is read live; a newer attempt of the same order stands before an older one's money."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": policy}
+    order = make_order()
+    row = make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    make_transaction(State.EXPIRED, order=order if newer else make_order())
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    row.refresh_from_db()
+    order.refresh_from_db()
+    assert (row.state, row.attention, order.fulfilments) == ("success", attention, fulfilments)
+
+
+def test_an_older_attempt_does_not_stand_before_a_newer_ones_late_money(settings: Any) -> None:
+    """Only what came later replaces."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": "fulfil"}
+    order = make_order()
+    make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    row = make_transaction(State.EXPIRED, order=order)
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    order.refresh_from_db()
+    assert order.fulfilments == 1
+
+
+def test_a_release_of_another_attempt_is_no_payment() -> None:
+    """And another order's fulfilment is none of this one."""
+    make_transaction(State.SUCCESS)
+    order = make_order()
+    make_transaction(State.FAILED, order=order)
+    row = make_transaction(State.SUCCESS, order=order)
+
+    order.refresh_from_db()
+    assert (order.fulfilments, row.attention) == (1, "")
+
+
+# --- Rivals and what follows the commit.
+
+
+def test_who_reads_an_old_row_decides_again() -> None:
+    """A rival's commit between our reading and our writing is neither lost nor overwritten."""
+    row = make_transaction(State.PENDING)
+    rivals = [{"version": 7, "state": "processing"}]
+
+    def come_between(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and rivals:
+            Transaction.objects.filter(pk=row.pk).update(**rivals.pop())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(come_between):
+        outcome = apply_update(row.pk, says(State.EXPIRED), source=Source.EXPIRY, local=True)
+
+    row.refresh_from_db()
+    assert (row.state, row.version, outcome.moved) == ("processing", 7, False)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_lost_race_for_the_outbox_is_run_again(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
+    """The database refuses a second fulfilment of an order; the door reads again and goes on."""
+    row = make_transaction(State.PENDING)
+    real, races = door.Entry._write_owed, itertools.count(1)
+
+    def collide(entry: Any, *given: Any) -> Any:
+        if next(races) <= lost:
+            raise IntegrityError("the order has its fulfilment already")
+        return real(entry, *given)
+
+    monkeypatch.setattr(door.Entry, "_write_owed", collide)
+    outcome = apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    row.refresh_from_db()
+    assert (outcome.moved, row.state, row.version, Fulfilment.objects.count()) == (True, "success", 2, 1)
+
+
+def test_nothing_that_follows_the_commit_can_undo_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error after the commit is not the caller's."""
+    row = make_transaction(State.PENDING)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise RuntimeError("after the commit")
+
+    monkeypatch.setattr(door, "_log", crash)
+    monkeypatch.setattr(door.dispatch, "settle", crash)
+    outcome = apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    assert outcome.moved
+    assert Transaction.objects.get().state == "success"
+
+
+def test_what_follows_the_commit_is_told_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction, the two states and the outbox row; for an amendment too, and not for a note."""
+    row = make_transaction(State.PENDING)
+    told: list[Any] = []
+    monkeypatch.setattr(door.dispatch, "settle", lambda *given: told.append(given))
+    paid = says(State.SUCCESS, captured=row.amount)
+    for update in (paid, replace(paid, refunded=row.amount), says(State.EXPIRED)):
+        apply_update(row.pk, update, source=Source.CALLBACK)
+
+    owed = Fulfilment.objects.get().pk
+    assert told == [
+        (row.pk, State.PENDING, State.SUCCESS, owed),
+        (row.pk, State.SUCCESS, State.SUCCESS, None),
+    ]
+
+
+def test_moves_and_new_flags_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each, with its source; what was known before is not said again."""
+    caplog.set_level("INFO", logger="gatewaypay.transition")
+    row = make_transaction(State.PENDING)
+    caplog.clear()
+    for update in (says(None), says(State.SUCCESS, captured=row.amount), says(None)):
+        flags = ("known",) if update.thin else ("known", "b", "a")
+        apply_update(row.pk, update, source=Source.POLL, flags=flags)
+
+    assert [record.message for record in caplog.records if record.name == "gatewaypay.transition"] == [
+        f"attention transaction={row.pk} codes=known source=poll",
+        f"moved transaction={row.pk} from=pending to=success source=poll version=3 late=False",
+        f"attention transaction={row.pk} codes=a,b source=poll",
+    ]
