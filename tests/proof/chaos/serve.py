@@ -13,6 +13,7 @@ __all__ = ["main"]
 
 def main() -> None:
     from tests.asgi import application
+    from tests.proof.chaos import worker  # noqa: F401 - as a project's __init__ does: tasks go to the host's own app
 
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
