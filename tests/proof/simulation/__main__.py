@@ -28,11 +28,12 @@ def main() -> None:
 
 def run(given: argparse.Namespace) -> int:
     """How many violations there were."""
-    from .database import prepared
+    from tests.proof.database import empty_database
+
     from .simulation import simulate
 
     found = 0
-    with prepared():
+    with empty_database(in_memory=True):
         for seed in range(given.seed, given.seed + given.seeds):
             outcome = simulate(seed, payments=given.payments, tell=print if given.verbose else None)
             print(f"seed {seed}: {sum(outcome.faults.values())} faults, {dict(outcome.states)}, {outcome.digest[:16]}")

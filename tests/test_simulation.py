@@ -1,0 +1,113 @@
+"""Seeds of the simulation: they find nothing in the package, and they find what is planted."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from django_gatewaypay import dispatch
+from django_gatewaypay.lifecycle import door
+from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.services import sessions, sweeping
+from django_gatewaypay.types import State
+from django_gatewaypay.views import callbacks
+from tests.proof.simulation.simulation import Outcome, simulate
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAYMENTS = 10
+
+
+def hunt(kind: str, *, seeds: int = 25) -> bool:
+    """Whether one of the seeds finds a violation of a kind."""
+    for seed in range(1, seeds + 1):
+        if any(what.startswith(kind) for what in simulate(seed, payments=PAYMENTS).violations):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("seed", range(101, 105))
+def test_nothing_is_lost_and_nothing_is_twice(seed: int) -> None:
+    """Faults of all kinds, and the books are right."""
+    outcome = simulate(seed, payments=PAYMENTS)
+
+    assert outcome.violations == []
+    assert sum(outcome.faults.values()) > PAYMENTS
+    assert sum(outcome.states.values()) >= PAYMENTS / 2
+
+
+def test_a_seed_replays() -> None:
+    """The same seed has the same event log, to the last letter; another one has another."""
+    first, again, other = (simulate(seed, payments=6) for seed in (7, 7, 8))
+
+    assert facts(first) == facts(again)
+    assert first.digest != other.digest
+
+
+def facts(outcome: Outcome) -> list[Any]:
+    return [outcome.digest, outcome.faults, outcome.visits, outcome.crashes, outcome.states]
+
+
+def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that answers first and keeps the message afterwards loses some."""
+    monkeypatch.setattr(callbacks.services, "receive_callback", lambda alias, message: [])
+
+    assert hunt("acknowledged and not kept", seeds=3)
+
+
+def test_a_delivery_without_a_claim_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not claim what it delivers, delivers it twice."""
+
+    def deliver(fulfilment_id: int) -> bool:
+        owed = Fulfilment.objects.select_related("transaction").filter(pk=fulfilment_id, state="owed").first()
+        if owed:
+            dispatch._call_hook(owed)
+            Fulfilment.objects.filter(pk=owed.pk).update(state="done", done_at=timezone.now(), next_attempt_at=None)
+        return owed is not None
+
+    monkeypatch.setattr(dispatch, "deliver", deliver)
+
+    assert hunt("double")
+
+
+def test_an_expiry_that_overwrites_success_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that expires what it read a moment ago loses what was paid meanwhile."""
+
+    def expire(transaction_id: uuid.UUID) -> None:
+        row = Transaction.objects.get(pk=transaction_id)
+        if row.state != State.SUCCESS:
+            sweeping.refresh(row.pk)
+            Transaction.objects.filter(pk=row.pk).update(state="expired", next_poll_at=None)
+
+    monkeypatch.setattr(sweeping, "expire", expire)
+
+    assert hunt("lost")
+
+
+def test_a_fresh_key_at_every_try_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks again under another key opens a second session."""
+    real = sessions.payment_request
+
+    def ask(row: Transaction) -> Any:
+        return replace(real(row), idempotency_key=f"key-{uuid.uuid4()}")
+
+    monkeypatch.setattr(sessions, "payment_request", ask)
+
+    assert hunt("invariant 14", seeds=5)
+
+
+def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paid is not paid in full."""
+    decide: Callable[..., Any] = door.decide
+
+    def trust(facts: Any, update: Any, **options: Any) -> Any:
+        if update.state is State.SUCCESS:
+            update = replace(update, captured=Transaction(amount_minor=facts.amount, currency=facts.currency).amount)
+        return decide(facts, update, **options)
+
+    monkeypatch.setattr(door, "decide", trust)
+
+    assert hunt("false")
