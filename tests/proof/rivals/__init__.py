@@ -1,0 +1,1 @@
+"""Head to head: this package and its rivals under the same attacks."""
