@@ -55,7 +55,8 @@ UNREADABLE_LENGTHS = ("\xb2", "\xb2\xb3", "9" * 4400)
 ALIASES = (
     "", "..", ".", "%00", "{}%00", "%2e%2e/{}", "{}%2f..", "../{}", "{}/../{}", "{}%0a", "%0d%0a{}", "{};x=1", "{}.",
     "{} ", "%20{}", "{}%ff", "%c0%ae", "%ef%bd%88osted", "{}%252f", "{}//", "//{}", "{}\\", "hosted'--",
-    "{}" + "x" * 3000, "__class__", "get", "{}:443", "%f0%9f%92%b3", "{0.__class__}", "%s%n", "${{jndi}}", "constructor", "null",
+    "{}" + "x" * 3000,
+    "__class__", "get", "{}:443", "%f0%9f%92%b3", "{0.__class__}", "%s%n", "${{jndi}}", "constructor", "null",
 )  # fmt: skip
 HOSTS = (
     "evil example",

@@ -124,15 +124,18 @@ def confuse(chance: random.Random, case: Any) -> Any:
 def spoil(chance: random.Random, case: Any) -> Any:
     """The same case with another value in one place, known or unknown."""
     value = chance.choice(VALUES)
+    text = str(value).encode(errors="replace").decode()
+    # JSON can escape half a character; a client of any other type cannot send it.
+    value = text if value == "\ud800" and case.media_type != "application/json" else value
     if isinstance(case.body, dict) and chance.random() < 0.8:
         name = chance.choice([*case.body, "order_id", "gateway", "return_url", "amount", "\x00"])
         case.body = {**case.body, name: value}
     elif case.body is not NOT_SET and chance.random() < 0.5:
         case.body = value
-    elif case.path_parameters and str(value):
-        case.path_parameters = {name: str(value) for name in case.path_parameters}
+    elif case.path_parameters and text:
+        case.path_parameters = dict.fromkeys(case.path_parameters, text)
     else:
-        case.query = {**(case.query or {}), chance.choice(("currency", "id", "format", "\x00")): str(value)}
+        case.query = {**(case.query or {}), chance.choice(("currency", "id", "format", "\x00")): text}
     return case
 
 
@@ -180,6 +183,8 @@ def copy_of(case: Any) -> Any:
     """A case that may be changed."""
     parts = ("path_parameters", "headers", "cookies", "query")
     own = {name: dict(getattr(case, name) or {}) for name in parts}
+    # Drawn as they are, and by the client not told from the beginning of the query.
+    own["path_parameters"] = {name: str(value).replace("?", "%3F") for name, value in own["path_parameters"].items()}
     return case.operation.Case(method=case.method, body=case.body, media_type=case.media_type, **own)
 
 
