@@ -72,7 +72,7 @@ class Rivals(Part):
                 held, saw = result["seen"].get(attack, (True, "not offered yet: refunds are a later issue"))
                 ours = result["package"] == "ours"
                 value = ("withstood" if held else "FELL") if attack in result["seen"] else "–"
-                bar = "withstood" if ours else ""
+                bar = "withstood" if ours and attack in result["seen"] else ""
                 rows.append(Figure(f"{result['package']}: {words}", value, bar, held or not ours, saw))
             rows.append(Figure(f"{result['package']}: versions", " ".join(result["versions"])))
         return rows
