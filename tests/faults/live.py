@@ -28,19 +28,16 @@ class Page:
     """
 
     def __init__(self, url: str, row: Transaction, *, origin: str = "") -> None:
-        self.connection: ClientConnection = connect(
-            socket_url(url, row),
-            subprotocols=protocols(row),
-            origin=origin or url,
-            proxy=None,  # type: ignore[arg-type]
-        )
-        self.first = self.next()
+        words = protocols(row)
+        self._opening = connect(socket_url(url, row), subprotocols=words, origin=origin or url, proxy=None)  # type: ignore[arg-type]
 
     def __enter__(self) -> "Page":
+        self.connection: ClientConnection = self._opening.__enter__()
+        self.first = self.next()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
+    def __exit__(self, *raised: Any) -> None:
+        self._opening.__exit__(*raised)
 
     def next(self, seconds: float = 10) -> dict[str, Any]:
         """The next message."""

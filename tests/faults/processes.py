@@ -26,7 +26,7 @@ import pytest
 __all__ = ["MORTAL", "Life", "Mother", "later", "mother", "pass_time"]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 25
+PATIENCE = 60
 #: A host whose hook can kill its process; see `lives`.
 MORTAL = "tests.faults.lives.MortalOrders"
 
