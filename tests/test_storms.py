@@ -251,9 +251,9 @@ def test_a_view_that_breaks_on_nul_is_seen(api: None, monkeypatch: Patch) -> Non
 
     monkeypatch.setattr(serializers.InitiateSerializer, "validate", fragile)
     monkeypatch.setattr(serializers, "printable", lambda name: 1 / 0 if "\x00" in str(name) else str(name))
-    told = storms_schema.schema_driven(SEED, 400, quiet)
+    told = storms_schema.schema_driven(SEED, 500, quiet)
 
-    assert any("Server error" in one or "ZeroDivisionError" in one for one in told["wrong"])
+    assert any("ServerError" in one for one in told["wrong"])
 
 
 def test_an_answer_that_is_not_described_is_seen(api: None, monkeypatch: Patch) -> None:

@@ -183,8 +183,9 @@ def copy_of(case: Any) -> Any:
     """A case that may be changed."""
     parts = ("path_parameters", "headers", "cookies", "query")
     own = {name: dict(getattr(case, name) or {}) for name in parts}
-    # Drawn as they are, and by the client not told from the beginning of the query.
-    own["path_parameters"] = {name: str(value).replace("?", "%3F") for name, value in own["path_parameters"].items()}
+    # The client takes a question mark in a path for the beginning of the query, however it is written.
+    given = {name: str(value) for name, value in own["path_parameters"].items()}
+    own["path_parameters"] = {name: text.replace("%3F", "?").replace("?", "!") for name, text in given.items()}
     return case.operation.Case(method=case.method, body=case.body, media_type=case.media_type, **own)
 
 
