@@ -1,0 +1,70 @@
+"""The model test: random programs against the real services, beside a model of sixty lines."""
+
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.proof.frame import Chunk, Figure, Part, Progress
+
+__all__ = ["Model"]
+
+RUNS, STEPS, RUNS_IN_A_CHUNK = 10_000, 50, 250
+
+
+class Model(Part):
+    """Hypothesis writes the programs; a failure is its shortest one."""
+
+    name = "model"
+    title = "No program of payments, callbacks, clocks and crashes departs from a plain model, or breaks an invariant."
+
+    def chunks(self, *, quick: bool) -> Sequence[Chunk]:
+        """Each with a seed of its own; every fifth on PostgreSQL."""
+        if quick:
+            return [{"seed": 1, "runs": 50, "steps": 30, "db": db} for db in ("sqlite", "postgres")]
+        return [
+            {"seed": seed, "runs": RUNS_IN_A_CHUNK, "steps": STEPS, "db": "sqlite" if seed % 5 else "postgres"}
+            for seed in range(1, RUNS // RUNS_IN_A_CHUNK + 1)
+        ]
+
+    def run(self, chunk: Chunk, progress: Progress) -> dict[str, Any]:
+        """Play the chunk's programs; what was done, by name."""
+        from django.test.utils import setup_databases, teardown_databases
+
+        from .machine import play, stage
+
+        databases = setup_databases(verbosity=0, interactive=False)
+        violations = []
+        try:
+            with stage(lambda runs: progress(min(runs / chunk["runs"], 1))) as here:
+                try:
+                    play(here, seed=chunk["seed"], runs=chunk["runs"], steps=chunk["steps"])
+                except Exception as error:  # noqa: BLE001 - the violation is the result
+                    violations.append({"what": tell(error, chunk), "replay": replay(chunk)})
+        finally:
+            teardown_databases(databases, verbosity=0)
+        return {"violations": violations, "tally": dict(here.tally)}
+
+    def figures(self, results: Sequence[Mapping[str, Any]], *, quick: bool) -> list[Figure]:
+        """What was played."""
+        tally = sum((Counter(result["tally"]) for result in results), Counter())
+        runs, steps = (100, 30) if quick else (RUNS, STEPS)
+        done = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.items()) if name not in {"runs", "steps"})
+        return [
+            Figure("runs", tally["runs"], f"{runs:,} or more", tally["runs"] >= runs),
+            Figure("steps", tally["steps"], f"{runs * steps:,} or more", tally["steps"] >= runs * steps),
+            Figure("what was done", len(tally) - 2, note=done),
+        ]
+
+
+def tell(error: Exception, chunk: Chunk) -> str:
+    """The seed, what broke, and Hypothesis' shortest program."""
+    program = "\n".join(getattr(error, "__notes__", []))
+    where = "".join(traceback.format_exception(error)[-3:])
+    return f"seed {chunk['seed']} on {chunk['db']}: {type(error).__name__}: {error}\n{program}\n{where}"
+
+
+def replay(chunk: Chunk) -> str:
+    """One command that plays the same programs."""
+    words = " ".join(f"{name}={value}" for name, value in chunk.items())
+    return f"python -m tests.proof.model {words}"
