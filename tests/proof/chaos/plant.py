@@ -26,13 +26,23 @@ class Service:
 
     Args:
         end: the signal that ends it at the end of the run; PostgreSQL has children that only it can end.
+        environment: besides that of the plant.
         details: of `Popen`.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, end: int = signal.SIGKILL, **details: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        end: int = signal.SIGKILL,
+        environment: Mapping[str, str] | None = None,
+        **details: Any,
+    ) -> None:
         self.name = name
         self.command = command
         self.end = int(end)
+        self.environment = environment or {}
         self.details = details
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0
@@ -121,7 +131,7 @@ class Plant:
                 service.command,
                 **{
                     "cwd": REPOSITORY,
-                    "env": {**os.environ, **self.environment},
+                    "env": {**os.environ, **self.environment, **service.environment},
                     "stdin": subprocess.DEVNULL,
                     "stdout": log,
                     "stderr": log,

@@ -171,7 +171,8 @@ def open_shop(plant: Plant, listener: socket.socket, clock: str) -> None:
     for name in ("web1", "web2"):
         plant.add(Service(name, [sys.executable, "-m", "tests.proof.chaos.serve", str(fd)], pass_fds=[fd]))
     for name, words in CLOCKS[clock].items():
-        plant.add(Service(name, [sys.executable, *(word.format(scratch=plant.scratch) for word in words)]))
+        command = [sys.executable, *(word.format(scratch=plant.scratch) for word in words)]
+        plant.add(Service(name, command, environment={"CHAOS_CONN_MAX_AGE": "60"}))
 
 
 def answers(url: str) -> bool:

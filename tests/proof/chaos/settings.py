@@ -44,6 +44,9 @@ DATABASES = {
         "USER": "postgres",
         "HOST": os.environ["CHAOS_DATABASE_HOST"],
         "PORT": os.environ["CHAOS_DATABASE_PORT"],
+        # Workers keep their connections, as their threads stay; the web's come and go with the request.
+        "CONN_MAX_AGE": int(os.environ.get("CHAOS_CONN_MAX_AGE", "0")),
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"sslmode": "disable", "gssencmode": "disable"},
     }
 }

@@ -50,10 +50,10 @@ class Plan:
             deed=one_of(DEEDS),
             telling=one_of(TELLINGS),
             late_by=chance.uniform(2, 20),
-            copies=chance.choice([0, 0, 0, 1, 2, 5]),
+            copies=chance.choice([0, 0, 0, 0, 1, 3]),
             thinks=chance.uniform(0, 1),
             starts_twice=chance.random() < 0.15,
-            comes_back=chance.random() < 0.7,
+            comes_back=chance.random() < 0.5,
             has_socket=chance.random() < 0.06,
         )
 
