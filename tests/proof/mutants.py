@@ -6,14 +6,14 @@ moves are; so its operators are used, and the walk is ours. Ours negate a condit
 
 import ast
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import libcst as cst
 from libcst import matchers as m
 from mutmut.mutation.mutators import mutation_operators
 
-__all__ = ["Mutant", "find_mutants"]
+__all__ = ["Mutant", "Mutants"]
 
 # What types say, what is exported and what is logged is not what these tests are about; mutmut leaves the two
 # built-ins alone as well, since every change to them ends in a TypeError.
@@ -56,22 +56,32 @@ class Mutant:
     at_import: bool
 
 
-def find_mutants(source: str) -> list[Mutant]:
-    """All of them, in the order of the source; those that mean the same are one."""
-    module = cst.parse_module(source)
-    texts = [module.code_for_node(statement) for statement in module.body]
-    head = "".join(module.code_for_node(line) for line in module.header)
-    found = []
-    for number, statement in enumerate(module.body):
-        seen = {_meaning(texts[number])}
-        for where, node, new, at_import in _changes_in(statement):
-            changed = module.code_for_node(_replace(statement, node, new))
-            code = "".join([head, *texts[:number], changed, *texts[number + 1 :]])
+class Mutants:
+    """Every change to a module, in the order of the source; a mutant is made when it is asked for."""
+
+    def __init__(self, source: str) -> None:
+        self.module = cst.parse_module(source)
+        self.head = "".join(self.module.code_for_node(line) for line in self.module.header)
+        self.texts = [self.module.code_for_node(statement) for statement in self.module.body]
+        self.sites = [
+            (number, *change) for number, statement in enumerate(self.module.body) for change in _changes_in(statement)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def make(self, chosen: Iterable[int]) -> list[Mutant]:
+        """The chosen ones; those that mean the same are one, and what is no Python is none."""
+        made, seen = [], {_meaning(text) for text in self.texts} | {""}
+        for index in chosen:
+            number, where, node, new, at_import = self.sites[index]
+            changed = self.module.code_for_node(_replace(self.module.body[number], node, new))
             meaning = _meaning(changed)
-            if meaning and meaning not in seen:
+            if meaning not in seen:
                 seen.add(meaning)
-                found.append(Mutant(where, _describe(texts[number], changed), code, at_import))
-    return found
+                code = "".join([self.head, *self.texts[:number], changed, *self.texts[number + 1 :]])
+                made.append(Mutant(where, _describe(self.texts[number], changed), code, at_import))
+        return made
 
 
 def _changes_in(statement: cst.CSTNode) -> list[tuple[str, cst.CSTNode, cst.CSTNode, bool]]:

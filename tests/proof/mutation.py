@@ -72,6 +72,7 @@ class Mutation(Part):
                 for mutant in mutants:
                     verdict = judge.judge(mutant.code, at_import=mutant.at_import)
                     found.append({"module": module, "where": mutant.where, "change": mutant.change, **verdict})
+                    print(verdict["verdict"], key_of(found[-1]), file=sys.stderr, flush=True)
                     done += 1
                     progress(done / total)
         return {"mutants": found, "violations": [_violation(one) for one in found if is_unknown(one)]}
@@ -110,19 +111,16 @@ def _violation(one: Mapping[str, Any]) -> dict[str, str]:
     return {"what": f"no test notices {key_of(one)}", "replay": "make prove PART=mutation"}
 
 
-def _mutants(module: str) -> Sequence[Any]:
-    # Its two libraries are wanted by nobody else.
-    from .mutants import find_mutants
-
-    return find_mutants((REPOSITORY / PACKAGE / module).read_text())
-
-
 def choose(module: str, chunk: Chunk) -> Sequence[Any]:
     """The mutants of a module that a piece looks at."""
-    mutants = _mutants(module)
+    # Its two libraries are wanted by nobody else.
+    from .mutants import Mutants
+
+    mutants = Mutants((REPOSITORY / PACKAGE / module).read_text())
+    everything = range(len(mutants))
     if "sample" in chunk:
-        return random.Random(f"{SEED} {module}").sample(mutants, min(chunk["sample"], len(mutants)))
-    return mutants[chunk["slice"] :: chunk["of"]]
+        return mutants.make(random.Random(f"{SEED} {module}").sample(everything, min(chunk["sample"], len(mutants))))
+    return mutants.make(everything[chunk["slice"] :: chunk["of"]])
 
 
 def content_of(module: str) -> str:

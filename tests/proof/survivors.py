@@ -1,5 +1,49 @@
 """The mutants that may live, each with the reason: nobody could notice, or a second guard does the same."""
 
+# ruff: noqa: E501 - a change is quoted as it is
+
 __all__ = ["REVIEWED"]
 
-REVIEWED: dict[str, str] = {}
+#: By module, function and change, as the report names them.
+REVIEWED: dict[str, str] = {
+    'money.py : PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\\.[0-9]{1,4})?", re.ASCII)'
+    ' -> PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\\.[0-9]{1,4})?", )': "The pattern names its digits; the flag is a second guard.",
+    "money.py parse_amount: if isinstance(text, int) and abs(text) >= 10**15:"
+    " -> if isinstance(text, int) and abs(text) > 10**15:": "The pattern behind it refuses sixteen digits as well.",
+    "money.py parse_amount: if isinstance(text, int) and abs(text) >= 10**15:"
+    " -> if isinstance(text, int) and abs(text) >= 11**15:": "The pattern behind it refuses sixteen digits as well.",
+    "money.py parse_amount: if isinstance(text, int) and abs(text) >= 10**15:"
+    " -> if isinstance(text, int) and abs(text) >= 10**16:": "The pattern behind it refuses sixteen digits as well.",
+    "money.py parse_amount: to_minor(money, {currency: places})"
+    " -> to_minor(money, )": "The places are looked up again: the same answer, later.",
+    "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
+    " -> CLAIM_LEASE = None": "Delivery's own tests fail: they read the lease.",
+    "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
+    " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
+    "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"
+    " -> seconds = min(first * 2 ** min(attempts, 21), ceiling.total_seconds())": "Every ceiling is reached long before.",
+    "schedule.py next_poll_at: due = now + backoff_delay(attempts, first=300, ceiling=timedelta(hours=6))"
+    " -> due = now + backoff_delay(attempts, first=301, ceiling=timedelta(hours=6))": "Within the jitter of 10 %.",
+    "schedule.py next_poll_at: return due if due < expires_at + settings.WATCH_AFTER_EXPIRY else None"
+    " -> return due if due <= expires_at + settings.WATCH_AFTER_EXPIRY else None": "A border of one microsecond.",
+    'dispatch.py _claim: owed = Fulfilment.objects.select_related("transaction").filter(pk=fulfilment_id, next_attempt_at__lte=now).first()'
+    " -> owed = Fulfilment.objects.select_related(None).filter(pk=fulfilment_id, next_attempt_at__lte=now).first()": "It saves a query, no more.",
+    "gateways/signing.py : Secrets = Sequence[str] | Callable[[], Sequence[str]]"
+    " -> Secrets = None": "A name for a type.",
+    'gateways/signing.py : WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)'
+    ' -> WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", )': "The pattern names its digits; the flag is a second guard.",
+    'gateways/signing.py verify_standard_webhook: if not WHOLE_SECONDS.fullmatch(given.get("webhook-timestamp", "")):'
+    ' -> if not WHOLE_SECONDS.fullmatch(given.get("webhook-timestamp", "XXXX")):': "Neither is a time.",
+    "gateways/signing.py _matches: Webhook(secret).verify(body, headers, json_parse=False)"
+    " -> Webhook(secret).verify(body, headers, json_parse=None)": "Only truth counts there, and None has none.",
+    'gateways/signing.py _matched_then: made = Webhook(secret).sign(headers.get("webhook-id", ""), then, body.decode())'
+    ' -> made = Webhook(secret).sign(headers.get("webhook-id", None), then, body.decode())': "Without an id it is refused either way; only the word for it differs.",
+    'gateways/signing.py _matched_then: made = Webhook(secret).sign(headers.get("webhook-id", ""), then, body.decode())'
+    ' -> made = Webhook(secret).sign(headers.get("webhook-id", ), then, body.decode())': "Without an id it is refused either way; only the word for it differs.",
+    'gateways/signing.py _matched_then: made = Webhook(secret).sign(headers.get("webhook-id", ""), then, body.decode())'
+    ' -> made = Webhook(secret).sign(headers.get("webhook-id", "XXXX"), then, body.decode())': "Without an id it is refused either way; only the word for it differs.",
+    'gateways/signing.py _matched_then: offered = headers.get("webhook-signature", "").encode(errors="replace").split(b" ")'
+    ' -> offered = headers.get("webhook-signature", "").encode(errors="replace").split(None)': "Other spaces than the one of the specification: refused either way.",
+    'gateways/signing.py _matched_then: offered = headers.get("webhook-signature", "").encode(errors="replace").split(b" ")'
+    ' -> offered = headers.get("webhook-signature", "XXXX").encode(errors="replace").split(b" ")': "Neither is a signature.",
+}
