@@ -40,7 +40,7 @@ ACTS = {
     "canceled": ("canceled", "19.99", "EUR"),
     "expired": ("expired", "19.99", "EUR"),
 }
-LIES = ("truth", "truth", "truth", "short", "over", "dollars", "other session", "refund")
+LIES = ("truth", "truth", "truth", "expired", "failed", "short", "over", "dollars", "other session", "refund")
 HOPS = (1, 1, 4, 4, 20, 20, 61, 61, 310, 901, 1801, 3 * 3600, 40 * 3600)
 
 
@@ -170,6 +170,20 @@ class Machine(Observed):
         return self.write(subject, "truth")
 
     # --- What arrives.
+
+    @rule(target=letters, subject=subjects, act=st.sampled_from(["success", *ACTS]))
+    def happen(self, subject: Subject, act: str) -> Any:
+        """Something happens at the gateway, and its message arrives at once."""
+        self.act(subject, act)
+        return self.say(subject, "truth")
+
+    @rule(target=letters, subject=subjects, lie=st.sampled_from(LIES))
+    def say(self, subject: Subject, lie: str) -> Any:
+        """The gateway writes, and its message arrives at once; copies of it may arrive later."""
+        letter = self.write(subject, lie)
+        if isinstance(letter, Letter):
+            self.deliver(letter)
+        return letter
 
     @rule(letter=letters)
     def deliver(self, letter: Letter) -> None:

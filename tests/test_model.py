@@ -1,0 +1,149 @@
+"""The model test in its everyday size, and the proof that it finds what it is for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from django_gatewaypay import dispatch
+from django_gatewaypay.lifecycle import decision, door
+from django_gatewaypay.models import Fulfilment
+from django_gatewaypay.services import callbacks
+from django_gatewaypay.types import State
+from tests.proof.model import Model
+from tests.proof.model.crash import Crash, Killed
+from tests.proof.model.machine import play, stage
+from tests.proof.model.plain import Expectation, Fact, Payment
+from tests.shop.models import Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RUNS, STEPS = 300, 50
+PLAIN = Path(__file__).parent / "proof" / "model" / "plain.py"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_program_departs_from_the_model() -> None:
+    """Three hundred programs of fifty steps: every invariant and every expectation holds after each."""
+    with stage() as here:
+        play(here, seed=0, runs=RUNS, steps=STEPS)
+
+    assert here.tally["runs"] >= RUNS
+    assert here.tally["steps"] >= RUNS * STEPS
+    for name in ("initiate", "callback", "callback: again", "callback: forged", "poll", "expire", "cancel", "crash"):
+        assert here.tally[name] > RUNS // 10, f"{name} was hardly played"
+
+
+# --- It can fail.
+
+
+def downgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late `expired` moves a payment that was paid."""
+    table = {**decision.TRANSITIONS, State.SUCCESS: frozenset({State.EXPIRED, State.FAILED, State.CANCELED})}
+    monkeypatch.setattr(decision, "TRANSITIONS", table)
+
+
+def fulfil_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hook is called outside of the transaction that marks it done."""
+    real = dispatch._call_hook
+
+    def call_twice(owed: Fulfilment) -> None:
+        real(owed)
+        real(owed)
+
+    monkeypatch.setattr(dispatch, "_call_hook", call_twice)
+
+
+def believe_any_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signed success counts whatever was paid."""
+    monkeypatch.setattr(decision, "_target", lambda after, update, mismatch: update.state or after.state)
+
+
+def forget_what_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fulfilment is called after the commit, and no outbox row remembers it."""
+    monkeypatch.setattr(
+        door.Entry, "_write_owed", lambda self, row, decision: Order.objects.filter(pk=row.order_id).update(paid=True)
+    )
+
+
+def believe_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signature is checked."""
+    from tests.proof.model.wire import ModelGateway
+
+    monkeypatch.setattr(ModelGateway, "verify_callback", lambda self, request: None)
+
+
+def acknowledge_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is answered before it is kept."""
+    monkeypatch.setattr(callbacks, "_store", lambda *_: None)
+
+
+DEFECTS = [
+    downgrade, fulfil_twice, believe_any_amount, forget_what_is_owed, believe_anybody,
+    acknowledge_first,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("plant", DEFECTS)
+def test_a_planted_defect_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: Any) -> None:
+    """The small size is enough to find each."""
+    plant(monkeypatch)
+
+    with stage() as here, pytest.raises(Exception) as caught:  # noqa: PT011 - whatever breaks first
+        play(here, seed=1, runs=60, steps=30, shrink=False)
+    assert isinstance(caught.value, AssertionError) or "Order" in str(caught.value), caught.value
+
+
+def test_a_failure_names_its_seed_and_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the report prints can be played again."""
+    fulfil_twice(monkeypatch)
+    monkeypatch.setattr("django.test.utils.setup_databases", lambda **_: [])
+    monkeypatch.setattr("django.test.utils.teardown_databases", lambda *_, **__: None)
+    result = Model().run({"seed": 7, "runs": 20, "steps": 10, "db": "sqlite"}, bool)
+
+    [violation] = result["violations"]
+    assert violation["what"].startswith("seed 7 on sqlite: Violation: invariant 8: ")
+    assert "state.begin()" in violation["what"]
+    assert violation["replay"] == "python -m tests.proof.model seed=7 runs=20 steps=10 db=sqlite"
+
+
+# --- Its parts.
+
+
+def test_the_model_is_small_and_knows_nothing_of_the_package() -> None:
+    """Whoever reads it sees what the truth is held to."""
+    source = PLAIN.read_text()
+
+    assert "django" not in source.replace("no Django", "")
+    assert len([line for line in source.splitlines() if line.strip()]) < 110
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_loses_what_was_not_committed_and_everything_after_it(after: bool) -> None:
+    """Just before the commit nothing is there; just after it the row is, and nothing follows."""
+    with Crash() as crash:
+        crash.arm(2, after=after)
+        Order.objects.create()
+        with pytest.raises(Killed):
+            Order.objects.create()
+        with pytest.raises(Killed):
+            Order.objects.create()
+        crash.disarm()
+        connection.close()
+
+        assert Order.objects.count() == 1 + after
+
+
+def test_after_a_crash_several_things_are_possible_and_the_books_say_which() -> None:
+    """What cannot have come of it is a violation."""
+    expected = Expectation()
+    expected.must([Fact("pending")])
+    expected.may([Fact("success", captured=1999), Fact("expired")])
+
+    assert {payment.state for payment in expected.payments} == {"pending", "expired", "success"}
+    assert not expected.saw(Payment("failed"))
+    expected.must([Fact("success", captured=5)])
+    assert expected.payment.state == "held"
