@@ -103,25 +103,19 @@ def _cpu_seconds() -> float:
 
 
 def _play(chunk: Chunk, logs: Path, progress: Progress) -> dict[str, Any] | None:
-    with (logs / "play.log").open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.proof.chaos.play", str(logs)],
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+    command = [sys.executable, "-m", "tests.proof.chaos.play", str(logs)]
+    with (
+        (logs / "play.log").open("w") as errors,
+        subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
         assert process.stdin
         assert process.stdout
         # Its input stays open for as long as we live: it ends with us.
         process.stdin.write(json.dumps(dict(chunk)) + "\n")
         process.stdin.flush()
-        try:
-            return _listen(process.stdout, progress)
-        finally:
-            process.stdin.close()
-            process.wait()
+        return _listen(process.stdout, progress)
 
 
 def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -53,126 +54,122 @@ def end_with_input() -> None:
 
 def play(work: Mapping[str, Any], logs: Path) -> dict[str, Any]:
     """From an empty folder to the verdict."""
-    began = time.monotonic()
     with ExitStack() as stack:
-        plant = stack.enter_context(Plant(logs))
-        postgres, valkey = Postgres(plant), Valkey(plant)
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2048))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        base = {
+        return House(work, logs, stack).run()
+
+
+class House:
+    """The whole shop for one run, with what surrounds it."""
+
+    def __init__(self, work: Mapping[str, Any], logs: Path, stack: ExitStack) -> None:
+        self.work, self.stack, self.began = work, stack, time.monotonic()
+        self.plant = stack.enter_context(Plant(logs))
+        self.postgres, self.valkey = Postgres(self.plant), Valkey(self.plant)
+        self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2048))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def run(self) -> dict[str, Any]:
+        """Open the shop, let the crowd and the mischief in, wait for peace, judge."""
+        self.set_up_django()
+        self.surround()
+        self.open_shop()
+        self.let_them_in()
+        settled = await_peace(self.gateway, self.courier, self.mischief.ended_at)
+        return {
+            **{name: self.work[name] for name in ("seed", "clock", "acks")},
+            **tell(self.gateway, self.courier, self.crowd, self.mischief, self.plant),
+            "seconds_setup": round(self.opened - self.began, 1),
+            "seconds_shopping": round(self.closed - self.opened, 1),
+            "seconds_to_settle": round(settled - self.mischief.ended_at, 1),
+        }
+
+    def set_up_django(self) -> None:
+        """This process reads the database directly: its own eyes are not part of the chaos."""
+        for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
+            os.environ.pop(name, None)
+        os.environ.update(self.environment())
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", run_syncdb=True, verbosity=0)
+
+    def environment(self, **ports: int) -> dict[str, str]:
+        """What a process has to know; with ports, everything is reached through the proxies."""
+        broker = ports.get("broker", self.valkey.port)
+        return {
             "DJANGO_SETTINGS_MODULE": "tests.proof.chaos.settings",
-            "CHAOS_SHOP_URL": url,
-            "CHAOS_CLOCK": work["clock"],
-            "CHAOS_ACKS": work["acks"],
-            "CHAOS_EXPIRE_AFTER": str(work["expire_after"]),
+            "GATEWAYPAY_TEST_DB": "sqlite",  # the suite's settings, which ours are made from, start no server
             "PYTHONUNBUFFERED": "1",
             "C_FORCE_ROOT": "1",
-            "GATEWAYPAY_TEST_DB": "sqlite",  # the suite's settings, which ours are made from, start no server
+            "CHAOS_SHOP_URL": self.url,
+            "CHAOS_CLOCK": self.work["clock"],
+            "CHAOS_ACKS": self.work["acks"],
+            "CHAOS_EXPIRE_AFTER": str(self.work["expire_after"]),
+            "CHAOS_DATABASE_HOST": "127.0.0.1" if ports else str(self.postgres.folder),
+            "CHAOS_DATABASE_PORT": str(ports.get("database", 5432)),
+            "CHAOS_REDIS_URL": f"redis://127.0.0.1:{broker}/0",
+            "CHAOS_GATEWAY_URL": f"http://127.0.0.1:{ports.get('gateway', 9)}/",
         }
-        set_up_django(base, postgres, valkey)
-        return act(work, plant, postgres, valkey, listener, base, stack, began)
 
+    def surround(self) -> None:
+        """The gateway, and the lines that can be broken."""
+        from django.conf import settings
 
-def set_up_django(base: Mapping[str, str], postgres: Postgres, valkey: Valkey) -> None:
-    """This process reads the database directly: its own eyes are not part of the chaos."""
-    for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
-        os.environ.pop(name, None)
-    os.environ.update(base)
-    os.environ.update(
-        CHAOS_DATABASE_HOST=str(postgres.folder),
-        CHAOS_DATABASE_PORT="5432",
-        CHAOS_REDIS_URL=f"redis://127.0.0.1:{valkey.port}/0",
-        CHAOS_GATEWAY_URL="http://127.0.0.1:9/",
-    )
-    import django
-    from django.core.management import call_command
+        from .gateway import ChaosGateway, Courier
+        from .mischief import Network
 
-    django.setup()
-    call_command("migrate", run_syncdb=True, verbosity=0)
+        self.gateway = self.stack.enter_context(ChaosGateway(settings.HOSTED_SECRET))
+        targets = {
+            "database": self.postgres.socket,
+            "broker": f"127.0.0.1:{self.valkey.port}",
+            "gateway": self.gateway.url.removeprefix("http://").strip("/"),
+        }
+        self.network = Network({name: self.draw_line(target) for name, target in targets.items()})
+        ports = {name: int(process.stdout.readline()) for name, process in self.network.lines.items()}  # type: ignore[union-attr]
+        self.plant.environment = self.environment(**ports)
+        callbacks = f"{self.url}/payments/callbacks/hosted/"
+        self.courier = self.stack.enter_context(Courier(callbacks, self.gateway.secret))
 
+    def draw_line(self, target: str) -> "subprocess.Popen[bytes]":
+        command = (sys.executable, "-m", "tests.proof.chaos.proxy", target)
+        return self.plant.run(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-def act(
-    work: Mapping[str, Any],
-    plant: Plant,
-    postgres: Postgres,
-    valkey: Valkey,
-    listener: socket.socket,
-    base: Mapping[str, str],
-    stack: ExitStack,
-    began: float,
-) -> dict[str, Any]:
-    """Open the shop, let the crowd and the mischief in, wait for peace, judge."""
-    from django.conf import settings
+    def open_shop(self) -> None:
+        """Two web processes on one socket, and the clock."""
+        fd = self.listener.fileno()
+        for name in ("web1", "web2"):
+            self.plant.add(Service(name, [sys.executable, "-m", "tests.proof.chaos.serve", str(fd)], pass_fds=[fd]))
+        for name, words in CLOCKS[self.work["clock"]].items():
+            command = [sys.executable, *(word.format(scratch=self.plant.scratch) for word in words)]
+            self.plant.add(Service(name, command, environment={"CHAOS_CONN_MAX_AGE": "60"}))
+        wait_until(lambda: answers(self.url), "the shop")
 
-    from tests.shop.models import Order
+    def let_them_in(self) -> None:
+        """Until every shopper has gone and all of the mischief is done."""
+        from tests.shop.models import Order
 
-    from .gateway import ChaosGateway, Courier
-    from .mischief import Mischief, Network, schedule
-    from .shoppers import Crowd
+        from .mischief import Mischief, schedule
+        from .shoppers import Crowd
 
-    orders = [order.pk for order in Order.objects.bulk_create(Order() for _ in range(work["payments"]))]
-    gateway = stack.enter_context(ChaosGateway(settings.HOSTED_SECRET))
-    network = Network({
-        "database": line(plant, postgres.socket),
-        "broker": line(plant, f"127.0.0.1:{valkey.port}"),
-        "gateway": line(plant, gateway.url.removeprefix("http://").strip("/")),
-    })  # fmt: skip
-    ports = {name: read_port(process) for name, process in network.lines.items()}
-    plant.environment = {
-        **base,
-        "CHAOS_DATABASE_HOST": "127.0.0.1",
-        "CHAOS_DATABASE_PORT": str(ports["database"]),
-        "CHAOS_REDIS_URL": f"redis://127.0.0.1:{ports['broker']}/0",
-        "CHAOS_GATEWAY_URL": f"http://127.0.0.1:{ports['gateway']}/",
-    }
-    url = base["CHAOS_SHOP_URL"]
-    open_shop(plant, listener, work["clock"])
-    wait_until(lambda: answers(url), "the shop")
-    courier = stack.enter_context(Courier(f"{url}/payments/callbacks/hosted/", gateway.secret))
-    kinds = schedule(work["seed"], work["mischiefs"], clock=work["clock"])
-    opened = time.monotonic()
-    with (
-        Crowd(url, orders, gateway, courier, seed=work["seed"], threads=work["threads"]) as crowd,
-        Mischief(
-            kinds, seed=work["seed"], plant=plant, valkey=valkey, network=network, gateway=gateway, crowd=crowd
-        ) as mischief,
-    ):
-        while crowd.busy or mischief.busy:
-            time.sleep(0.5)
-            print(f"share {0.8 * crowd.finished / len(orders):.4f}", flush=True)
-    closed = time.monotonic()
-    settled = await_peace(gateway, courier, mischief.ended_at)
-    return {
-        "seed": work["seed"],
-        "clock": work["clock"],
-        "acks": work["acks"],
-        **tell(gateway, courier, crowd, mischief, plant),
-        "seconds_setup": round(opened - began, 1),
-        "seconds_shopping": round(closed - opened, 1),
-        "seconds_to_settle": round(settled - mischief.ended_at, 1),
-    }
-
-
-def line(plant: Plant, target: str) -> Any:
-    import subprocess
-
-    return plant.run(
-        sys.executable, "-m", "tests.proof.chaos.proxy", target, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-
-
-def read_port(process: Any) -> int:
-    return int(process.stdout.readline())
-
-
-def open_shop(plant: Plant, listener: socket.socket, clock: str) -> None:
-    """Two web processes on one socket, and the clock."""
-    fd = listener.fileno()
-    for name in ("web1", "web2"):
-        plant.add(Service(name, [sys.executable, "-m", "tests.proof.chaos.serve", str(fd)], pass_fds=[fd]))
-    for name, words in CLOCKS[clock].items():
-        command = [sys.executable, *(word.format(scratch=plant.scratch) for word in words)]
-        plant.add(Service(name, command, environment={"CHAOS_CONN_MAX_AGE": "60"}))
+        work, seed = self.work, self.work["seed"]
+        orders = [order.pk for order in Order.objects.bulk_create(Order() for _ in range(work["payments"]))]
+        self.crowd = Crowd(self.url, orders, self.gateway, self.courier, seed=seed, threads=work["threads"])
+        self.mischief = Mischief(
+            schedule(seed, work["mischiefs"], clock=work["clock"]),
+            seed=seed,
+            plant=self.plant,
+            valkey=self.valkey,
+            network=self.network,
+            gateway=self.gateway,
+            crowd=self.crowd,
+        )
+        self.opened = time.monotonic()
+        with self.crowd, self.mischief:
+            while self.crowd.busy or self.mischief.busy:
+                time.sleep(0.5)
+                print(f"share {0.8 * self.crowd.finished / len(orders):.4f}", flush=True)
+        self.closed = time.monotonic()
 
 
 def answers(url: str) -> bool:
