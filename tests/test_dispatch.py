@@ -96,22 +96,26 @@ def test_a_claim_that_comes_a_moment_late_is_none(rival: dict[str, Any]) -> None
         assert dispatch._claim(row.pk) is None
 
 
-def test_one_row_is_claimed_delivered_and_marked_and_no_other() -> None:
-    """Two orders wait; the second is delivered, the first goes on waiting."""
-    waiting, first = owed()
-    make_transaction("success", order=make_order(mood="raise"))
+@pytest.mark.parametrize("turn", [0, 1])
+def test_one_row_is_claimed_delivered_and_marked_and_no_other(turn: int) -> None:
+    """Two orders wait; one is delivered, and the other goes on waiting, as if claimed as often."""
+    made = [owed()[0], make_order(mood="raise")]
+    make_transaction("success", order=made[1])
     Order.objects.update(mood="")
-    Fulfilment.objects.update(next_attempt_at=timezone.now())
-    second = Fulfilment.objects.exclude(pk=first.pk).get()
-    before = (first.state, first.attempts, first.last_error)
-    delivered = dispatch.deliver(second.pk)
+    rows = list(Fulfilment.objects.order_by("id"))
+    mine, other = rows[turn], rows[1 - turn]
+    Fulfilment.objects.filter(pk=mine.pk).update(next_attempt_at=timezone.now())
+    Fulfilment.objects.filter(pk=other.pk).update(next_attempt_at=timezone.now(), attempts=2)
+    delivered = dispatch.deliver(mine.pk)
 
-    for row in (waiting, first, second):
-        row.refresh_from_db()
-    assert (delivered, waiting.fulfilments) == (True, 0)
-    assert (first.state, first.attempts, first.last_error, first.done_at) == (*before, None)
-    assert (second.state, second.attempts, second.next_attempt_at, second.last_error) == ("done", 2, None, "")
-    assert second.done_at is not None
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert delivered
+    assert [Order.objects.get(pk=row.order_id).fulfilments for row in (mine, other)] == [1, 0]
+    assert (mine.state, mine.attempts, mine.next_attempt_at, mine.last_error) == ("done", 2, None, "")
+    assert mine.done_at is not None
+    assert (other.state, other.attempts, other.done_at) == ("owed", 2, None)
+    assert other.last_error.startswith("HookFailed")
 
 
 # --- When the hook fails.

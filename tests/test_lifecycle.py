@@ -77,6 +77,17 @@ def test_the_tables_are_the_ladder() -> None:
     assert all(targets <= TRANSITIONS[before] for before, targets in LOCAL_MOVES.items())
 
 
+@pytest.mark.parametrize("word", [State.PENDING, State.PROCESSING])
+def test_what_nobody_has_said_is_empty(word: State) -> None:
+    """No reason, no reference, no flag, no money and no note come from nowhere."""
+    decision = decide(facts(State.PENDING), says(word))
+
+    said_nothing = {"captured": 0, "authorized": 0, "refunded": 0, "late": False, "attention": frozenset()}
+    known_nothing = {"reason": "", "gateway_reference": "", "payment_reference": "", "order_paid": False}
+    assert decision.facts == facts(word, **said_nothing, **known_nothing, replaced=False)
+    assert (decision.note, decision.owed, decision.release_authorization) == ("", None, False)
+
+
 # --- Money.
 
 

@@ -1,6 +1,7 @@
 """Only who knows the secret gets a callback accepted, only for these bytes, and only now."""
 
 import base64
+import hmac
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from django_gatewaypay.exceptions import InvalidSignature
+from django_gatewaypay.exceptions import InvalidSignature, StaleSignature
 from django_gatewaypay.gateways import signing
 from django_gatewaypay.gateways.signing import read_secrets, sign_standard_webhook, verify_standard_webhook
 from django_gatewaypay.testing.gateway_server import sign
@@ -251,12 +252,16 @@ def test_a_secret_that_could_never_verify_is_refused_early(secret: str) -> None:
     assert not secret.strip("=") or secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), SECRET.rstrip("=")])
+@pytest.mark.parametrize(
+    "secret",
+    [SECRET, SECRET.removeprefix("whsec_"), SECRET.rstrip("="), SECRET + "=", "whsec_" + "A" * 41 + "XXX"],
+)
 def test_the_usual_ways_to_write_a_secret_are_good(secret: str) -> None:
     """With or without prefix, with or without padding."""
     signing.check_secret(secret)
 
-    assert not refused(signed(), secrets=[secret])
+    padding = "=" * (-len(secret.removeprefix("whsec_")) % 4)
+    assert not refused(signed(secret + padding), secrets=[secret])
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"\xc3\x28", b'{"a": "\xed\xa0\x80"}'])
@@ -281,6 +286,94 @@ def test_a_refusal_says_nothing_about_the_secret() -> None:
     assert SECRET.removeprefix("whsec_") not in said
     assert signed(STRANGER)["webhook-signature"] not in said
     assert caught.value.__cause__ is None
+
+
+def verdict(headers: dict[str, str], body: bytes = BODY, secrets: Any = (SECRET,)) -> type[Exception] | None:
+    try:
+        verify_standard_webhook(secrets, headers, body)
+    except InvalidSignature as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("age", [301, -301, 86_400])
+def test_a_good_signature_of_another_time_is_told_apart(settings: Any, zone: str, age: int) -> None:
+    """Refused like any other, and the host can see that it is a clock or a replay, wherever it stands."""
+    settings.TIME_ZONE = zone
+    old = signed(OLD, timestamp=NOW - age)
+
+    assert verdict(old, secrets=[SECRET, OLD]) is StaleSignature
+    assert verdict({**old, "webhook-signature": "v1,AAAA " + old["webhook-signature"]}, secrets=[OLD]) is StaleSignature
+
+
+@pytest.mark.parametrize("body", [BODY, b"\xff\xfe\x00"])
+@pytest.mark.parametrize("signature", ["v1,AAAA", "v1,\udcff", "ä", ""])
+def test_what_nobody_signed_is_never_merely_old(body: bytes, signature: str) -> None:
+    """An old time does not make a forgery a replay, and nothing makes it a crash."""
+    old = signed(timestamp=NOW - 3600, webhook_signature=signature)
+
+    assert verdict(old, body) is InvalidSignature
+    assert verdict(signed(STRANGER, timestamp=NOW - 3600), body) is InvalidSignature
+
+
+def test_what_is_signed_need_not_be_json() -> None:
+    """The bytes are proved; what they mean is another's question."""
+    assert not refused(signed(body=b"not json"), b"not json")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_we_sign_now_wherever_we_stand(settings: Any, zone: str) -> None:
+    """The time of a signature knows no zones."""
+    settings.TIME_ZONE = zone
+
+    assert not refused(sign_standard_webhook(SECRET, ID, BODY))
+
+
+# --- What other schemes are made of.
+
+
+@pytest.mark.parametrize("age", [0, 299, 300, -300])
+def test_an_age_within_five_minutes_is_good(age: int) -> None:
+    """To both sides, the border included."""
+    signing.check_age(str(NOW - age))
+
+
+@pytest.mark.parametrize("timestamp", [str(NOW - 301), str(NOW + 301), "", "now", f"{NOW}.0", f" {NOW}", "9" * 13])
+def test_any_other_age_is_refused(timestamp: str) -> None:
+    """And so is what is no time at all."""
+    with pytest.raises(InvalidSignature):
+        signing.check_age(timestamp)
+
+
+def digest(secret: str, content: bytes = BODY) -> str:
+    return hmac.new(secret.encode(), content, "sha256").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "given", [[digest("new")], [digest("old")], ["ä", "\udcff", digest("new")], [digest("old"), ""]]
+)
+def test_one_good_hex_digest_is_enough(given: list[str]) -> None:
+    """Of any secret in force, among any others."""
+    signing.check_hex_hmac(["new", "old"], BODY, given)
+    signing.check_hex_hmac(lambda: ["old", "new"], BODY, iter(given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], [""], ["ä"], ["\udcff"], [digest("stranger")], [digest("new", BODY + b" ")], [digest("new")[:-1]]],
+)
+def test_any_other_hex_digest_is_refused(given: list[str]) -> None:
+    """Nobody who has no secret makes one, for these bytes."""
+    with pytest.raises(InvalidSignature):
+        signing.check_hex_hmac(["new", "old"], BODY, given)
+
+
+@pytest.mark.parametrize("secrets", [[], [""], "new"])
+def test_without_a_secret_no_hex_digest_is_good(secrets: Any) -> None:
+    """No secret is never an open door."""
+    with pytest.raises(signing.NoSecret):
+        signing.check_hex_hmac(secrets, BODY, [digest("new")])
 
 
 def find_vectors() -> list[dict[str, Any]]:

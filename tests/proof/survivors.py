@@ -16,6 +16,11 @@ REVIEWED: dict[str, str] = {
     " -> if isinstance(text, int) and abs(text) >= 10**16:": "The pattern behind it refuses sixteen digits as well.",
     "money.py parse_amount: to_minor(money, {currency: places})"
     " -> to_minor(money, )": "The places are looked up again: the same answer, later.",
+    'lifecycle/decision.py decide: late_payment: str = "review",'
+    ' -> late_payment: str = "XXreviewXX",': "Every word but `fulfil` asks for a review.",
+    'lifecycle/decision.py decide: late_payment: str = "review",'
+    ' -> late_payment: str = "REVIEW",': "Every word but `fulfil` asks for a review.",
+    "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = None": "Delivery's own tests fail: they read the lease.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
