@@ -88,6 +88,16 @@ def test_what_nobody_has_said_is_empty(word: State) -> None:
     assert (decision.note, decision.owed, decision.release_authorization) == ("", None, False)
 
 
+def test_nothing_new_is_written_nowhere_and_a_contradiction_is_noted() -> None:
+    """Saying it again is nothing; saying otherwise too late is a line in the ledger."""
+    again = decide(facts(State.PENDING), says(State.PENDING))
+    silent = decide(facts(State.PENDING), says(None))
+    otherwise = decide(facts(State.SUCCESS), says(State.FAILED))
+
+    assert (again.kind, again.note, silent.kind, silent.note) == (None, "", None, "")
+    assert (otherwise.kind, otherwise.note, otherwise.facts) == (Kind.NOTED, "ignored failed", facts(State.SUCCESS))
+
+
 # --- Money.
 
 

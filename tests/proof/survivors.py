@@ -20,6 +20,12 @@ REVIEWED: dict[str, str] = {
     ' -> late_payment: str = "XXreviewXX",': "Every word but `fulfil` asks for a review.",
     'lifecycle/decision.py decide: late_payment: str = "review",'
     ' -> late_payment: str = "REVIEW",': "Every word but `fulfil` asks for a review.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", None)': "The policy is for a success, and this is none.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "XXreviewXX")': "The policy is for a success, and this is none.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "REVIEW")': "The policy is for a success, and this is none.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = None": "Delivery's own tests fail: they read the lease.",
