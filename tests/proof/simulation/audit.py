@@ -3,10 +3,11 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from django.core.management.color import no_style
 from django.db import connection
@@ -104,17 +105,13 @@ def something_is_due(task: Any, within: float) -> bool:
 @contextmanager
 def listening(world: "Simulation") -> Iterator[None]:
     """An error that the package only logs is a violation, unless this world caused it."""
-    ears, logger = Ears(world), logging.getLogger("gatewaypay")
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(ears)
-    logger.setLevel(logging.ERROR)
-    logger.propagate = False
-    try:
+    ears, ours, theirs = Ears(world), logging.getLogger("gatewaypay"), logging.getLogger("django.request")
+    with ExitStack() as stack:
+        stack.enter_context(patch.multiple(ours, propagate=False, handlers=[ears]))
+        stack.enter_context(patch.object(theirs, "disabled", True))
+        stack.callback(ours.setLevel, ours.level)
+        ours.setLevel(logging.ERROR)
         yield
-    finally:
-        logger.removeHandler(ears)
-        logger.setLevel(level)
-        logger.propagate = propagate
 
 
 class Ears(logging.Handler):

@@ -1,7 +1,6 @@
 """One run: the shop with its processes, the gateways, the shoppers, the faults; then quiet, and the books."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -81,8 +80,7 @@ class Simulation(World):
         client.session.mount(client.base, Wire(self, self.gateways[adapter.alias]))
         client.circuit = Circuit(clock=lambda: self.clock.now)
 
-    @property
-    def settings(self) -> dict[str, Any]:
+    def draw_settings(self) -> dict[str, Any]:
         """The host's settings, which differ from seed to seed where hosts differ."""
         return {
             "BASE_URL": "https://shop.example",
@@ -100,7 +98,7 @@ class Simulation(World):
     def run(self) -> Outcome:
         """Live through it all; the books are checked on the way and at the end."""
         with self.begun(), ExitStack() as stack:
-            stack.enter_context(override_settings(GATEWAYPAY=self.settings))
+            stack.enter_context(override_settings(GATEWAYPAY=self.draw_settings()))
             stack.enter_context(patch.object(tasks, "enqueue", self._enqueue))
             stack.enter_context(patch.object(announcer, "_send", self._nudge))
             stack.enter_context(audit.listening(self))
@@ -224,5 +222,4 @@ class Simulation(World):
 def simulate(seed: int, *, payments: int = 50, tell: Callable[[str], object] | None = None) -> Outcome:
     """Run one seed in the database that is configured; it is emptied before."""
     audit.empty_the_database()
-    logging.getLogger("django.request").disabled = True
     return Simulation(seed, payments=payments, tell=tell).run()
