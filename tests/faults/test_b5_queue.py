@@ -122,27 +122,6 @@ def test_fault_40_a_worker_is_killed_before_its_first_commit(queued_world: World
     assert queued_world.fate(row) == ("success", 1)
 
 
-@pytest.mark.slow
-@only("sandbox")
-def test_fault_40_the_task_comes_again_while_the_first_one_runs(
-    queued_world: World, mother: Mother, broker: str
-) -> None:
-    """The visibility timeout hands the same task to a second worker, which finds nothing to do."""
-    with (
-        mother.bear("worker", queued_world.settings, broker=broker, options=LATE) as first,
-        mother.bear("worker", queued_world.settings, broker=broker, options=LATE) as second,
-    ):
-        row = told(queued_world, mood="doze25")
-        given = {worker.said(60)["task"] for worker in (first, second)}
-        meanwhile = Order.objects.get().fulfilments
-        until(lambda: paid(queued_world, row), 60)
-
-    assert len(given) == 1
-    assert meanwhile == 0
-    assert queued_world.fate(row) == ("success", 1)
-    assert Fulfilment.objects.get().attempts == 1
-
-
 @only("mollie")
 def test_fault_40_two_workers_ask_the_gateway_about_one_message(
     queued_world: World, mother: Mother, broker: str
