@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_gatewaypay import dispatch
 from django_gatewaypay.lifecycle import door
-from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.models import Fulfilment, Transaction, TransactionQuerySet
 from django_gatewaypay.services import sessions, sweeping
 from django_gatewaypay.types import State
 from django_gatewaypay.views import callbacks
@@ -74,11 +74,15 @@ def test_a_delivery_without_a_claim_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_expiry_that_overwrites_success_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep that expires what it found a moment ago, past the door, loses what was paid by then."""
+    """A sweep that looks at the clock alone, and past the door, loses what was paid."""
 
     def expire(transaction_id: uuid.UUID) -> None:
         Transaction.objects.filter(pk=transaction_id).update(state="expired", next_poll_at=None)
 
+    def overdue(rows: Any, now: Any) -> Any:
+        return rows.filter(expires_at__lte=now).exclude(state="expired")
+
+    monkeypatch.setattr(TransactionQuerySet, "overdue", overdue)
     monkeypatch.setattr(sweeping, "expire", expire)
 
     assert hunt("lost")
