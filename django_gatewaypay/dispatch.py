@@ -15,7 +15,7 @@ from .schedule import CLAIM_LEASE, backoff_delay
 from .signals import transaction_changed
 from .types import OPEN_STATES, State
 
-__all__ = ["deliver", "settle"]
+__all__ = ["deliver", "redeliver", "settle"]
 
 logger = logging.getLogger("gatewaypay.fulfil")
 
@@ -32,6 +32,14 @@ def settle(transaction_id: uuid.UUID, previous: State, state: State, owed: int |
     announce(transaction_id)
     if transaction_changed.has_listeners(Transaction):
         _send_signal(transaction_id, previous, state)
+
+
+def redeliver(fulfilment_id: int) -> bool:
+    """Deliver what a crash or a bad day of the host has left over, and nudge the pages that heard nothing then."""
+    done = deliver(fulfilment_id)
+    if done:
+        announce(Fulfilment.objects.values_list("transaction_id", flat=True).get(pk=fulfilment_id))
+    return done
 
 
 def _send_signal(transaction_id: uuid.UUID, previous: State, state: State) -> None:
@@ -108,6 +116,7 @@ def _note_failure(owed: Fulfilment, error: Exception) -> None:
     delay = backoff_delay(owed.attempts - 1, first=5, ceiling=timedelta(hours=1))
     Fulfilment.objects.filter(pk=owed.pk, state=Fulfilment.State.OWED, attempts=owed.attempts).update(
         state=Fulfilment.State.DEAD if dead else Fulfilment.State.OWED,
-        next_attempt_at=None if dead else timezone.now() + delay,
+        # A row that was given up comes up once more: the sweep flags its transaction for staff.
+        next_attempt_at=timezone.now() + (timedelta(0) if dead else delay),
         last_error=f"{type(error).__name__}: {error}"[:255],
     )

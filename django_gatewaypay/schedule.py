@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from .conf import settings
 from .types import State
 
-__all__ = ["CLAIM_LEASE", "backoff_delay", "first_poll_at", "next_poll_at"]
+__all__ = ["CLAIM_LEASE", "backoff_delay", "first_poll_at", "next_poll_at", "unanswered_delay"]
 
 #: How long a worker owns what it has claimed; longer than any gateway call may take.
 CLAIM_LEASE = timedelta(seconds=60)
@@ -20,6 +20,11 @@ def backoff_delay(attempts: int, *, first: float = 60, ceiling: timedelta = POLL
     """Doubling from `first` seconds to the ceiling, with up to 10 % jitter."""
     seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())
     return timedelta(seconds=seconds * random.uniform(1.0, 1.1))  # noqa: S311 - spreads load, guards nothing
+
+
+def unanswered_delay() -> timedelta:
+    """How soon to ask again after a question without an answer, however long the pace between answers is."""
+    return backoff_delay(0, first=120)
 
 
 def first_poll_at(now: datetime) -> datetime:

@@ -212,6 +212,7 @@ class PaymentUpdate:
         payment_reference: the gateway's id of the payment inside the session (refunds need it).
         decline_code: why not, in the standard words.
         refund: what it says about one refund, where the gateway tells no totals.
+        test: whether it is about play money, where the gateway says so.
         flags: attention codes for staff, such as "disputed"; they never move the state.
         raw: an allow-list of the gateway's own fields, for staff; never a secret, never personal data.
     """
@@ -226,6 +227,7 @@ class PaymentUpdate:
     payment_reference: str = ""
     decline_code: str = ""
     refund: RefundUpdate | None = None
+    test: bool | None = None
     flags: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
 

@@ -127,7 +127,6 @@ def test_a_wrong_run_is_red() -> None:
 WRONG = ("lost", "double", "unfulfilled", "stuck", "overdue", "acknowledged_missing", "told", "odd", "invariant")
 
 
-@pytest.mark.xfail(strict=True, reason="schedule: closed payments are first watched after five minutes, asked or not")
 def test_who_expired_unasked_is_asked_about_within_the_five_minutes(hosted: GatewayServer, db: None) -> None:
     """A payment that expired during an outage may be paid: it has to be right five minutes after the outage."""
     row = make_transaction(State.PENDING, expires_at=timezone.now() - timedelta(seconds=1))

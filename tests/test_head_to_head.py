@@ -27,6 +27,6 @@ def test_an_attack_that_succeeds_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
         return known, ""
 
     monkeypatch.setattr(decision, "_merge_money", trusting)
-    monkeypatch.setattr(decision, "_target", lambda after, update, mismatch: update.state or after.state)
+    monkeypatch.setattr(decision, "_target", lambda after, update: update.state or after.state)
 
     assert fell() == {"wrong_currency"}

@@ -251,3 +251,26 @@ def test_a_gateways_flag_reaches_staff_and_moves_nothing() -> None:
 
     assert (decision.facts.state, decision.facts.attention) == (State.SUCCESS, {"disputed"})
     assert decision.kind is Kind.AMENDED
+
+
+def test_money_that_was_taken_under_a_failure_says_so_in_its_reason() -> None:
+    """The decline's word is not why it is held."""
+    decision = decide(facts(State.PENDING, captured=500), says(State.FAILED, decline_code="declined"))
+
+    assert (decision.facts.state, decision.facts.reason) == (State.HELD, "unexpected_capture")
+
+
+@pytest.mark.parametrize("word", [State.PENDING, State.PROCESSING, State.FAILED, State.EXPIRED])
+def test_money_that_cannot_be_counted_is_never_overlooked(word: State) -> None:
+    """Half a cent was taken, whatever else is said: staff look at it."""
+    decision = decide(facts(State.PENDING), says(word, captured=Money("9.995", "EUR")))
+
+    assert (decision.facts.state, decision.facts.reason) == (State.HELD, "amount_mismatch")
+    assert decision.facts.attention == {"mismatch"}
+
+
+def test_a_second_paid_attempt_is_flagged_also_when_the_first_waits_for_staff() -> None:
+    """Paid late and not fulfilled, and now paid again in time: the order is fulfilled, and staff know of both."""
+    decision = decide(facts(State.PENDING, paid_too=True), says(State.SUCCESS))
+
+    assert (decision.owed, decision.facts.attention) == (Fulfilment.Kind.FULFIL, {"duplicate_payment"})

@@ -59,7 +59,7 @@ def fulfil_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def believe_any_amount(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signed success counts whatever was paid."""
-    monkeypatch.setattr(decision, "_target", lambda after, update, mismatch: update.state or after.state)
+    monkeypatch.setattr(decision, "_target", lambda after, update: update.state or after.state)
 
 
 def forget_what_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:

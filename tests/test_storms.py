@@ -219,7 +219,6 @@ def test_a_defect_of_the_door_is_seen(
     assert any(seen in what for _, what in told["wrong"])
 
 
-@pytest.mark.xfail(strict=True, reason="views.body.read_body: isdigit() knows digits that int() cannot read")
 @pytest.mark.parametrize("length", UNREADABLE_LENGTHS, ids=["superscript", "two", "long"])
 def test_a_length_that_is_no_number_breaks_nothing(mutated_site: None, length: str) -> None:
     """A server may hand on whatever it was sent as Content-Length."""

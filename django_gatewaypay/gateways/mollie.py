@@ -252,6 +252,7 @@ class MollieGateway(Gateway):
             authorized=amount if state is State.AUTHORIZED else None,
             refunded=_money(found.get("amountRefunded")) or None,
             decline_code=self.DECLINES.get(reason, "declined") if state is State.FAILED else "",
+            test={"test": True, "live": False}.get(_text(found.get("mode"))),
             flags=frozenset({"disputed"}) if _money(found.get("amountChargedBack")) else frozenset(),
             raw={name: _text(found[name]) for name in self.RAW_FIELDS if found.get(name) is not None},
         )

@@ -111,7 +111,8 @@ class StripeGateway(Gateway):
         if not update.transaction_id:
             # Another integration of the same account opened it.
             update = replace(update, gateway_reference="")
-        return [replace(update, event_id=wire.text(event.get("id")), raw={"type": kind, **update.raw})]
+        event_id, raw = wire.text(event.get("id")), {"type": kind, **update.raw}
+        return [replace(update, event_id=event_id, test=wire.is_test(event), raw=raw)]
 
     def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
         """See `Gateway`."""

@@ -16,6 +16,7 @@ __all__ = [
     "REFUND_REASONS",
     "find_decline",
     "is_older",
+    "is_test",
     "object_in",
     "objects_in",
     "read_charge",
@@ -207,6 +208,12 @@ def object_in(value: object) -> Mapping[str, Any]:
 def objects_in(value: object) -> list[Mapping[str, Any]] | None:
     """The objects of a list; None where there is something else."""
     return [object_in(one) for one in value] if isinstance(value, list) else None
+
+
+def is_test(found: Mapping[str, Any]) -> bool | None:
+    """Whether an object or event is about play money; None where it does not say."""
+    live = found.get("livemode")
+    return not live if isinstance(live, bool) else None
 
 
 def is_older(found: Mapping[str, Any], moment: datetime) -> bool:

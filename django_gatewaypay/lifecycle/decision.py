@@ -35,6 +35,7 @@ class Facts:
 
     Args:
         order_paid: another transaction has already earned the order's fulfilment.
+        paid_too: another transaction of the order is a success, fulfilled or not.
         replaced: a newer transaction of the same order exists.
     """
 
@@ -50,6 +51,7 @@ class Facts:
     gateway_reference: str = ""
     payment_reference: str = ""
     order_paid: bool = False
+    paid_too: bool = False
     replaced: bool = False
 
 
@@ -94,7 +96,7 @@ def decide(
         payment_reference=facts.payment_reference or update.payment_reference,
         attention=facts.attention | update.flags | frozenset(flags),
     )
-    target = _target(after, update, mismatch)
+    target = _target(after, update)
     legal = LOCAL_MOVES.get(facts.state, frozenset()) if local else TRANSITIONS[facts.state]
     stray_authorization = update.state is State.AUTHORIZED and facts.state in CLOSED_STATES
     if mismatch:
@@ -102,7 +104,8 @@ def decide(
     if stray_authorization:
         after = replace(after, attention=after.attention | {"late"})
     if target in legal:
-        return _decide_move(facts, after, target, mismatch or update.decline_code, late_payment)
+        reason = mismatch or ("" if target is State.HELD else update.decline_code)
+        return _decide_move(facts, after, target, reason, late_payment)
     return Decision(
         facts=after,
         kind=_kind_without_move(facts, after, update),
@@ -138,8 +141,8 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
         minor = _minor_in(facts.currency, money)
         if minor is not None:
             totals[name] = max(known, minor)
-        elif money.currency.code != facts.currency:
-            mismatch = "currency_mismatch"
+        else:
+            mismatch = "currency_mismatch" if money.currency.code != facts.currency else "amount_mismatch"
     paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.amount
     wrong_total = totals["captured"] > facts.amount or (update.state is State.SUCCESS and not paid_in_full)
     merged = replace(facts, captured=totals["captured"], authorized=totals["authorized"], refunded=totals["refunded"])
@@ -156,16 +159,16 @@ def _minor_in(currency: str, money: Money) -> int | None:
         return None
 
 
-def _target(after: Facts, update: PaymentUpdate, mismatch: str) -> State:
+def _target(after: Facts, update: PaymentUpdate) -> State:
     """The state that the update asks for, given everything that is known by now."""
-    wanted = update.state or after.state
-    in_full = update.captured is not None and _minor_in(after.currency, update.captured) == after.amount
+    wanted, taken = update.state or after.state, update.captured
+    minor = None if taken is None else _minor_in(after.currency, taken)
     if wanted is State.SUCCESS:
-        return State.SUCCESS if in_full else State.HELD
-    foreign_money = mismatch == "currency_mismatch" and bool(update.captured)
+        return State.SUCCESS if minor == after.amount else State.HELD
+    uncounted = bool(taken) and minor is None
     # Money that was taken is never told as a failure.
     told_as_failure = after.captured and max(wanted, after.state, key=lambda state: state.rank) in CLOSED_STATES
-    return State.HELD if foreign_money or told_as_failure else wanted
+    return State.HELD if uncounted or told_as_failure else wanted
 
 
 def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_payment: str) -> Decision:
@@ -184,9 +187,10 @@ def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_pa
 def _owed_for_success(facts: Facts, *, late: bool, late_payment: str) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
     if facts.order_paid or (late and facts.replaced):
         return None, frozenset({"duplicate_payment", "late"} if late else {"duplicate_payment"})
+    twice = frozenset({"duplicate_payment"} if facts.paid_too else ())
     if late and late_payment != "fulfil":
-        return None, frozenset({"late"})
-    return Fulfilment.Kind.FULFIL, frozenset()
+        return None, twice | {"late"}
+    return Fulfilment.Kind.FULFIL, twice
 
 
 def _kind_without_move(facts: Facts, after: Facts, update: PaymentUpdate) -> Kind | None:

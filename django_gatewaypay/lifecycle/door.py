@@ -205,7 +205,12 @@ def _read(transaction_id: uuid.UUID, update: PaymentUpdate) -> Transaction:
     if update.state is State.SUCCESS:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
         newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
-        rows = rows.annotate(order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))), replaced=Exists(newer))
+        others = Transaction.objects.filter(order_id=OuterRef("order_id"), state=State.SUCCESS)
+        rows = rows.annotate(
+            order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),
+            paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
+            replaced=Exists(newer),
+        )
     return rows.get(pk=transaction_id)
 
 
@@ -223,6 +228,7 @@ def _facts_of(row: Transaction) -> Facts:
         gateway_reference=row.gateway_reference,
         payment_reference=row.payment_reference,
         order_paid=getattr(row, "order_paid", False),
+        paid_too=getattr(row, "paid_too", False),
         replaced=getattr(row, "replaced", False),
     )
 

@@ -19,7 +19,7 @@ from ..registry import gateways
 from ..schedule import CLAIM_LEASE, backoff_delay
 from ..types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from .access import parse_id
-from .refreshing import ask_gateway, asked_nothing, follow_up, rest_delay
+from .refreshing import ask_gateway, asked_nothing, follow_up, is_other_mode, rest_delay
 
 __all__ = ["match_waiting_callbacks", "process_callback", "receive_callback", "retry_callback"]
 
@@ -111,6 +111,8 @@ def _process(row: Callback) -> Callback.State:
         # A word that even the gateway's own record leaves unknown is for staff; a refund's news is no state.
         flags |= {"unknown_state"} if (asked or update).thin and not (update.refund or flags) else frozenset()
         update = asked or update
+    if is_other_mode(found, update):
+        return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
     outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
@@ -224,6 +226,7 @@ def dump_update(update: PaymentUpdate) -> dict[str, Any]:
         refund = update.refund
         said["refund"] = [refund.refund_reference, refund.state, dump_money(refund.amount)]
     said["flags"] = sorted(update.flags)
+    said["test"] = None if update.test is None else ["no", "yes"][update.test]
     return {name: value for name, value in said.items() if value} | {"raw": dict(update.raw)}
 
 
@@ -242,5 +245,6 @@ def load_update(said: dict[str, Any]) -> PaymentUpdate:
             refund_reference=reference, state=RefundState(refund_state), amount=Money(*amount) if amount else None
         )
     known["flags"] = frozenset(said.get("flags", []))
+    known["test"] = {"no": False, "yes": True}.get(said.get("test", ""))
     state = State(said["state"]) if "state" in said else None
     return PaymentUpdate(state=state, raw=said.get("raw", {}), **known)

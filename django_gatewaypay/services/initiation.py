@@ -22,7 +22,7 @@ from ..exceptions import (
 )
 from ..gateways.base import Gateway
 from ..models import Transaction, TransactionEvent
-from ..money import to_minor
+from ..money import InvalidAmount, to_minor
 from ..orders import Quote, order_handler
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE
@@ -168,7 +168,11 @@ def _checked_amount(quote: Quote, gateway: Gateway) -> int:
     currency = quote.amount.currency.code
     if gateway.currencies is not None and currency not in gateway.currencies:
         raise OrderNotPayable(f"{gateway.name} does not take {currency}.")
-    minor = to_minor(quote.amount)
+    try:
+        minor = to_minor(quote.amount)
+    except InvalidAmount as error:
+        logger.exception("the quoted price is no amount of its currency currency=%s", currency)
+        raise OrderNotPayable("The order has no payable amount.") from error
     if not 0 < minor <= MAX_MINOR:
         raise OrderNotPayable("The order has no payable amount.")
     return minor

@@ -39,7 +39,7 @@ def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: A
     """
     row = Transaction.objects.get(pk=transaction_id)
     update = ask_gateway(row)
-    if update is None:
+    if update is None or is_other_mode(row, update):
         return row
     flags = ("unknown_state",) if update.thin else ()
     outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags)
@@ -109,6 +109,14 @@ def payment_ref(row: Transaction) -> PaymentRef:
     )
 
 
+def is_other_mode(row: Transaction, update: PaymentUpdate) -> bool:
+    """Whether the gateway speaks of play money and the account moves real money, or the reverse."""
+    other = update.test is not None and update.test is not gateway_of(row).test_mode
+    if other:
+        logger.error("test money and real money are mixed transaction=%s gateway=%s", row.pk, row.gateway)
+    return other
+
+
 def asked_nothing(error: BaseException) -> bool:
     """The gateway was left alone: its circuit is open."""
     return isinstance(error, GatewayError) and error.code == "circuit_open"
@@ -161,7 +169,11 @@ def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
         return _close(row, State.EXPIRED, Source.EXPIRY, actor)
     except GatewayError as error:
         logger.warning("expired unasked transaction=%s error=%s", row.pk, type(error).__name__)
-    return _conclude(row, State.EXPIRED, Source.EXPIRY, actor, note="the gateway gave no answer")
+    row = _conclude(row, State.EXPIRED, Source.EXPIRY, actor, note="the gateway gave no answer")
+    if row.next_poll_at:
+        row.next_poll_at = timezone.now() + schedule.unanswered_delay()
+        Transaction.objects.filter(pk=row.pk, version=row.version).update(next_poll_at=row.next_poll_at)
+    return row
 
 
 def _close(row: Transaction, state: State, source: Source, actor: Any) -> Transaction:

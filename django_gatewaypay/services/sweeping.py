@@ -132,8 +132,11 @@ def _put_off(row: Transaction, trouble: GatewayError | None) -> None:
         expires_at=row.expires_at,
         waiting=row.waiting_since is not None,
     )
-    rested = timezone.now() + rest_delay(trouble)
-    _free(row, attempts, due and (rested if unasked else max(due, rested)))
+    if due and trouble:
+        rested = timezone.now() + rest_delay(trouble)
+        # Nobody knows more than before: asked again soon, whatever the pace was.
+        due = rested if unasked else max(min(due, timezone.now() + schedule.unanswered_delay()), rested)
+    _free(row, attempts, due)
 
 
 def _free(row: Transaction, attempts: int, due: datetime | None) -> None:
@@ -143,15 +146,17 @@ def _free(row: Transaction, attempts: int, due: datetime | None) -> None:
 
 
 def _deliver(fulfilment_id: int) -> None:
-    dispatch.deliver(fulfilment_id)
+    dispatch.redeliver(fulfilment_id)
     dead = Fulfilment.objects.filter(pk=fulfilment_id, state=Fulfilment.State.DEAD).first()
-    if dead:
+    if dead and dead.next_attempt_at:
         logger.error("fulfilment given up key=%r", dead.key)
         apply_update(dead.transaction_id, PaymentUpdate(), source=Source.SYSTEM, flags=("hook_dead",))
+        # Last: whoever dies before this does it again.
+        Fulfilment.objects.filter(pk=dead.pk, state=Fulfilment.State.DEAD).update(next_attempt_at=None)
 
 
 def retry_fulfilment(fulfilment_id: int) -> bool:
     """Deliver a fulfilment now, also one that was given up; whether it is done."""
     open_again = Fulfilment.objects.filter(pk=fulfilment_id).exclude(state=Fulfilment.State.DONE)
     open_again.update(state=Fulfilment.State.OWED, next_attempt_at=timezone.now())
-    return dispatch.deliver(fulfilment_id)
+    return dispatch.redeliver(fulfilment_id)

@@ -1,5 +1,7 @@
 """Read a request's body, up to a limit and not further."""
 
+import re
+
 from django.http import HttpRequest
 
 __all__ = ["BodyTooLarge", "read_body"]
@@ -15,8 +17,9 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     Raises:
         BodyTooLarge: it has more than `limit` bytes, whatever its headers say.
     """
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length) > limit:
+    # Twenty digits are too many for any limit; a length that is no number is Django's to take for none.
+    length = re.fullmatch(r"0*([0-9]{1,20})[0-9]*", request.META.get("CONTENT_LENGTH") or "", re.ASCII)
+    if length and int(length[1]) > limit:
         raise BodyTooLarge
     body = request.read(limit + 1)
     if len(body) > limit:

@@ -120,7 +120,6 @@ def test_fault_02_a_flipped_bit_in_the_signature(world: World) -> None:
 SPARED = "AEIMQU048"
 
 
-@pytest.mark.xfail(strict=True, reason="the library compares decoded bytes, which lack the two spare bits of base64")
 @only("sandbox")
 def test_fault_02_a_flipped_bit_in_the_signature_that_means_nothing(world: World) -> None:
     """One signature has one spelling: a bit that base64 ignores is refused like any other."""

@@ -231,7 +231,6 @@ def test_fault_17_a_hint_about_a_true_payment(world: World) -> None:
 
 
 @only("stripe")
-@pytest.mark.xfail(strict=True, reason="the adapter does not compare an event's livemode with its account's mode")
 def test_fault_18_a_test_event_on_a_live_account(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Play money pays nothing: 200, unmatched, and an alert."""
     world.configure(api_key="sk_live_do_not_show")
@@ -247,7 +246,6 @@ def test_fault_18_a_test_event_on_a_live_account(world: World, caplog: pytest.Lo
 
 
 @only("mollie")
-@pytest.mark.xfail(strict=True, reason="the adapter does not compare a payment's mode with its key's")
 def test_fault_18_a_test_payment_on_a_live_account(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Play money pays nothing, though the gateway's own answer says that it is paid."""
     world.configure(api_key="live_do_not_show")

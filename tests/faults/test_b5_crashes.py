@@ -124,7 +124,6 @@ def test_fault_37_a_beat_in_another_process_finds_it_too(world: World, mother: M
 
 
 @only("sandbox")
-@pytest.mark.xfail(strict=True, reason="the sweep delivers what is owed and does not announce the change again")
 def test_fault_37_the_drain_publishes_too(world: World, mother: Mother, server_url: str) -> None:
     """A page that listens is nudged by the drain, as the dead process would have nudged it."""
     from tests.faults.live import Page

@@ -190,9 +190,11 @@ def check_retries(books: Books) -> None:
     for row, _ in books.rows():
         hold(23, row.next_poll_at or row.state not in OPEN_STATES, f"{row.pk} is {row.state} and never asked about")
     for owed in books.fulfilments.values():
-        waits = owed.state == Fulfilment.State.OWED
-        hold(23, waits == (owed.next_attempt_at is not None), f"{owed} is {owed.state} and never tried again")
-        _check_dead(owed, owed.state == Fulfilment.State.DEAD)
+        waits, dead = owed.state == Fulfilment.State.OWED, owed.state == Fulfilment.State.DEAD
+        hold(23, dead or waits == (owed.next_attempt_at is not None), f"{owed} is {owed.state} and never tried again")
+        told = "hook_dead" in books.transactions[owed.transaction_id].attention_codes
+        hold(23, not dead or told or owed.next_attempt_at, f"{owed} was given up and nobody is told")
+        _check_dead(owed, dead)
     for callback in books.callbacks.values():
         _check_dead(callback, callback.state == Callback.State.DEAD)
         capped = callback.state != Callback.State.RECEIVED or callback.attempts < settings.MAX_ATTEMPTS

@@ -31,7 +31,7 @@ INVARIANTS: Mapping[int, tuple[Callable[..., Any] | str, ...]] = {
     11: (ours.check_effects, "tests/test_races.py::test_a_hundred_copies_of_one_callback_are_one"),
     12: (
         ours.check_order_free,
-        "tests/test_lifecycle.py::test_the_end_depends_on_what_was_said_and_never_on_the_order",
+        "tests/test_exhaustion.py::test_every_sequence_of_one_payment_ends_where_its_set_says",
     ),
     13: (ours.check_duplicates, theirs.check_one_session),
     14: (theirs.check_same_key, "tests/gateways/test_http.py::test_an_effect_whose_answer_was_lost_happens_once"),

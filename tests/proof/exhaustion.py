@@ -87,11 +87,13 @@ class World:
         if update.state is State.SUCCESS:
             # As the door reads them, and only then.
             newer = number < len(ones) - 1
-            known = replace(known, order_paid=owner is not None and owner != number, replaced=newer)
+            others = any(each.facts.state is State.SUCCESS for each in (*ones[:number], *ones[number + 1 :]))
+            paid = owner is not None and owner != number
+            known = replace(known, order_paid=paid, paid_too=others, replaced=newer)
         decision = self.decide(known, update, local=local, late_payment=self.late_payment)
         again = self.decide(decision.facts, update, local=local, late_payment=self.late_payment)
         trouble = step_trouble(Step(known, update, local, decision, again))
-        after = replace(decision.facts, order_paid=False, replaced=False)
+        after = replace(decision.facts, order_paid=False, paid_too=False, replaced=False)
         moved, fulfils = after.state is not one.facts.state, decision.owed == "fulfil"
         if fulfils and owner is not None:
             trouble = trouble or "the order is owed its fulfilment twice"
