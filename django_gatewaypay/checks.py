@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery import current_app
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -88,8 +89,8 @@ def check_gateways(**_: Any) -> list[CheckMessage]:
 
 @register("gatewaypay", Tags.security, deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
-    """W001 to W003: what works on a laptop and fails in production."""
-    return [*_channel_layer(), *_sqlite()]
+    """W001 to W004: what works on a laptop and fails in production."""
+    return [*_channel_layer(), *_sqlite(), *_celery()]
 
 
 def _channel_layer() -> Iterator[Warning]:
@@ -109,3 +110,9 @@ def _sqlite() -> Iterator[Warning]:
         if connections[alias].vendor == "sqlite" and options.get("transaction_mode") != "IMMEDIATE":
             hint = 'Set OPTIONS {"transaction_mode": "IMMEDIATE"} and journal_mode=WAL, or use PostgreSQL.'
             yield Warning("SQLite fails under concurrent writers.", hint=hint, id="gatewaypay.W003")
+
+
+def _celery() -> Iterator[Warning]:
+    if settings.USE_CELERY and not current_app.conf.broker_url:
+        hint = "Import your Celery app in your project's __init__.py; else tasks go to Celery's default app."
+        yield Warning("USE_CELERY is on, and no broker is configured here.", hint=hint, id="gatewaypay.W004")

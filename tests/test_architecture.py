@@ -106,7 +106,7 @@ def test_digests_are_never_compared_by_equality(module: str) -> None:
 
 
 def test_one_module_talks_to_the_network() -> None:
-    """Only gateways.http, with its deadline, imports an HTTP client; the sandbox, a provider, sends its own callbacks."""
+    """Only gateways.http, with its deadline, imports an HTTP client; the sandbox, a provider, sends its callbacks."""
     clients = {"requests", "urllib3", "httpx", "aiohttp"}
     talkers = {module for module in MODULES if imported(module) & clients}
 

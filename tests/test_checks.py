@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.core.checks import Error, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -165,6 +166,17 @@ def test_sqlite_that_would_lock_up_is_a_warning(
         {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": options}}
     )
     monkeypatch.setattr(checks, "connections", ours)
+
+    assert all_ids() == ids
+
+
+@pytest.mark.parametrize(("broker", "ids"), [(None, ["W004"]), ("redis://127.0.0.1:9/0", [])])
+def test_celery_without_a_broker_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, broker: str | None, ids: list[str]
+) -> None:
+    """A web process that never imported the host's app would send its work nowhere."""
+    monkeypatch.setattr(checks, "current_app", Celery(broker=broker, set_as_current=False))
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"USE_CELERY": True}
 
     assert all_ids() == ids
 

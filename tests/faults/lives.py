@@ -35,7 +35,7 @@ def run_mother() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if os.fork() == 0:
-            sys.stdin = Path(os.devnull).open()
+            sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - for the rest of this life
             live(job)
     os.killpg(0, signal.SIGKILL)
 
