@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import django
 from tqdm import tqdm
 
 from . import report
@@ -80,6 +82,8 @@ class Run:
 
 def main() -> None:
     """Run the named parts, or all; end with 1 when a bar is not met."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(NAMES)}; all when left out")
     parser.add_argument("--quick", action="store_true", help="the small size, within five minutes")
