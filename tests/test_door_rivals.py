@@ -1,0 +1,198 @@
+"""The door: what the host is owed, how rivals end, and what follows the commit."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from django_gatewaypay.exceptions import InvalidTransition
+from django_gatewaypay.lifecycle import apply_update, door
+from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.types import PaymentUpdate, Source, State
+from tests.factories import make_order, make_transaction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def says(state: State | None, **more: Any) -> PaymentUpdate:
+    return PaymentUpdate(**{"state": state, **more})
+
+
+# --- What the host is owed.
+
+
+def test_two_paid_transactions_of_one_order_fulfil_it_once() -> None:
+    """The second success is kept, flagged and owed nothing."""
+    order = make_order()
+    first = make_transaction(State.PENDING, order=order)
+    second = make_transaction(State.PENDING, order=order, gateway="second")
+    for row in (first, second):
+        apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    order.refresh_from_db()
+    second.refresh_from_db()
+    assert order.fulfilments == 1
+    assert (second.state, second.attention) == ("success", "duplicate_payment")
+
+
+def test_a_release_is_owed_to_its_own_transaction() -> None:
+    """Its key, kind, order and time are in the outbox."""
+    row = make_transaction(State.PENDING, order=make_order(mood="raise"))
+    before = timezone.now()
+    apply_update(row.pk, says(State.FAILED), source=Source.POLL)
+
+    owed = Fulfilment.objects.get()
+    assert (owed.key, owed.kind, owed.order_id, owed.transaction) == (
+        f"release:{row.pk}",
+        "release",
+        row.order_id,
+        row,
+    )
+    assert before <= owed.created_at <= timezone.now()
+    assert owed.next_attempt_at >= owed.created_at
+    assert owed.attempts == 1, "the hook was called at once"
+
+
+@pytest.mark.parametrize(
+    ("policy", "newer", "fulfilments", "attention"),
+    [
+        ("review", False, 0, "late"),
+        ("fulfil", False, 1, ""),
+        ("fulfil", True, 0, "duplicate_payment late"),
+    ],
+)
+def test_late_money_follows_the_hosts_policy(
+    settings: Any, policy: str, newer: bool, fulfilments: int, attention: str
+) -> None:
+    """The setting is read live; a newer attempt of the same order stands before an older one's money."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": policy}
+    order = make_order()
+    row = make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    make_transaction(State.EXPIRED, order=order if newer else make_order())
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    row.refresh_from_db()
+    order.refresh_from_db()
+    assert (row.state, row.attention, order.fulfilments) == ("success", attention, fulfilments)
+
+
+def test_an_older_attempt_does_not_stand_before_a_newer_ones_late_money(settings: Any) -> None:
+    """Only what came later replaces."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": "fulfil"}
+    order = make_order()
+    make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    row = make_transaction(State.EXPIRED, order=order)
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    order.refresh_from_db()
+    assert order.fulfilments == 1
+
+
+def test_a_release_of_another_attempt_is_no_payment() -> None:
+    """And another order's fulfilment is none of this one."""
+    make_transaction(State.SUCCESS)
+    order = make_order()
+    make_transaction(State.FAILED, order=order)
+    row = make_transaction(State.SUCCESS, order=order)
+
+    order.refresh_from_db()
+    assert (order.fulfilments, row.attention) == (1, "")
+
+
+# --- Rivals and what follows the commit.
+
+
+def test_endless_rivals_end_in_an_error_and_not_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compare-and-set gives up after a bounded number of lost races."""
+    row = make_transaction(State.PENDING)
+    monkeypatch.setattr(door, "MAX_RACES", 3)
+    monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
+
+    with pytest.raises(InvalidTransition):
+        apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
+
+
+def test_who_reads_an_old_row_decides_again() -> None:
+    """A rival's commit between our reading and our writing is neither lost nor overwritten."""
+    row = make_transaction(State.PENDING)
+    rivals = [{"version": 7, "state": "processing"}]
+
+    def come_between(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and rivals:
+            Transaction.objects.filter(pk=row.pk).update(**rivals.pop())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(come_between):
+        outcome = apply_update(row.pk, says(State.EXPIRED), source=Source.EXPIRY, local=True)
+
+    row.refresh_from_db()
+    assert (row.state, row.version, outcome.moved) == ("processing", 7, False)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_lost_race_for_the_outbox_is_run_again(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
+    """The database refuses a second fulfilment of an order; the door reads again and goes on."""
+    row = make_transaction(State.PENDING)
+    real, races = door.Entry._write_owed, itertools.count(1)
+
+    def collide(entry: Any, *given: Any) -> Any:
+        if next(races) <= lost:
+            raise IntegrityError("the order has its fulfilment already")
+        return real(entry, *given)
+
+    monkeypatch.setattr(door.Entry, "_write_owed", collide)
+    outcome = apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    row.refresh_from_db()
+    assert (outcome.moved, row.state, row.version, Fulfilment.objects.count()) == (True, "success", 2, 1)
+
+
+def test_nothing_that_follows_the_commit_can_undo_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error after the commit is not the caller's."""
+    row = make_transaction(State.PENDING)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise RuntimeError("after the commit")
+
+    monkeypatch.setattr(door, "_log", crash)
+    monkeypatch.setattr(door.dispatch, "settle", crash)
+    outcome = apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    assert outcome.moved
+    assert Transaction.objects.get().state == "success"
+
+
+def test_what_follows_the_commit_is_told_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction, the two states and the outbox row; for an amendment too, and not for a note."""
+    row = make_transaction(State.PENDING)
+    told: list[Any] = []
+    monkeypatch.setattr(door.dispatch, "settle", lambda *given: told.append(given))
+    paid = says(State.SUCCESS, captured=row.amount)
+    for update in (paid, replace(paid, refunded=row.amount), says(State.EXPIRED)):
+        apply_update(row.pk, update, source=Source.CALLBACK)
+
+    owed = Fulfilment.objects.get().pk
+    assert told == [
+        (row.pk, State.PENDING, State.SUCCESS, owed),
+        (row.pk, State.SUCCESS, State.SUCCESS, None),
+    ]
+
+
+def test_moves_and_new_flags_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each, with its source; what was known before is not said again."""
+    caplog.set_level("INFO", logger="gatewaypay.transition")
+    row = make_transaction(State.PENDING)
+    caplog.clear()
+    for update in (says(None), says(State.SUCCESS, captured=row.amount), says(None)):
+        flags = ("known",) if update.thin else ("known", "b", "a")
+        apply_update(row.pk, update, source=Source.POLL, flags=flags)
+
+    assert [record.message for record in caplog.records if record.name == "gatewaypay.transition"] == [
+        f"attention transaction={row.pk} codes=known source=poll",
+        f"moved transaction={row.pk} from=pending to=success source=poll version=3 late=False",
+        f"attention transaction={row.pk} codes=a,b source=poll",
+    ]
