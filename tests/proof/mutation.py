@@ -86,6 +86,7 @@ class Mutation(Part):
             _score("all", found),
             *(line for line in lines if line.value),
             Figure("survivors", len(survivors), "each with its reason", not any(map(is_unknown, survivors))),
+            *([] if quick else [_stale(found)]),
             *(Figure(f"`{key_of(one)}`", "survived", note=REVIEWED.get(key_of(one), "")) for one in survivors),
         ]
 
@@ -99,6 +100,12 @@ def _score(name: str, found: Sequence[Mapping[str, Any]]) -> Figure:
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     reviewed = f", {len(found) - len(counted)} with a reason"
     return Figure(f"mutants of {name} noticed, %", share, f">= {BAR}", not found or share >= BAR, said + reviewed)
+
+
+def _stale(found: Sequence[Mapping[str, Any]]) -> Figure:
+    """Reasons whose code has changed since: they would excuse nobody, or one day somebody else."""
+    stale = sorted(set(REVIEWED) - set(map(key_of, found)))
+    return Figure("reasons that name no mutant", len(stale), "0", not stale, "; ".join(f"`{key}`" for key in stale))
 
 
 def key_of(one: Mapping[str, Any]) -> str:
@@ -153,8 +160,10 @@ class Judge:
     def __exit__(self, *_: object) -> None:
         for server in self.servers.values():
             assert server.stdin
+            assert server.stdout
             server.stdin.close()
             server.wait(60)
+            server.stdout.close()
         shutil.rmtree(self.copy)
 
     def judge(self, code: str | None, *, at_import: bool) -> dict[str, Any]:
