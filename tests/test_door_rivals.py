@@ -1,6 +1,7 @@
 """The door: what the host is owed, how rivals end, and what follows the commit."""
 
 import itertools
+import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
+from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
 from django_gatewaypay.lifecycle import apply_update, door
@@ -55,6 +57,41 @@ def test_a_release_is_owed_to_its_own_transaction() -> None:
     assert before <= owed.created_at <= timezone.now()
     assert owed.next_attempt_at >= owed.created_at
     assert owed.attempts == 1, "the hook was called at once"
+
+
+def test_late_stays_late_and_a_flag_stays_up() -> None:
+    """Short money after the end, then the rest: still late, still flagged, and still for staff to decide."""
+    order = make_order()
+    row = make_transaction(State.EXPIRED, order=order)
+    for captured in (Money("5.00", "EUR"), row.amount):
+        apply_update(row.pk, says(State.SUCCESS, captured=captured), source=Source.POLL)
+
+    row.refresh_from_db()
+    order.refresh_from_db()
+    assert (row.state, row.late, row.attention, order.fulfilments) == ("success", True, "late mismatch", 0)
+
+
+def test_a_second_payment_is_flagged_also_when_the_first_waits_for_staff() -> None:
+    """Paid late and fulfilled by nobody, then paid again in time: the order is fulfilled, and staff know of both."""
+    order = make_order()
+    late = make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    apply_update(late.pk, says(State.SUCCESS, captured=late.amount), source=Source.POLL)
+    row = make_transaction(State.SUCCESS, order=order)
+
+    order.refresh_from_db()
+    late.refresh_from_db()
+    assert (late.attention, row.attention, order.fulfilments) == ("late", "duplicate_payment", 1)
+
+
+def test_what_is_no_payment_of_this_order_is_no_second_one() -> None:
+    """Neither another order's late money nor an attempt of ours that is under review."""
+    stranger = make_transaction(State.EXPIRED)
+    apply_update(stranger.pk, says(State.SUCCESS, captured=stranger.amount), source=Source.POLL)
+    order = make_order()
+    make_transaction(State.HELD, order=order)
+    row = make_transaction(State.SUCCESS, order=order)
+
+    assert row.attention == ""
 
 
 @pytest.mark.parametrize(
@@ -114,6 +151,21 @@ def test_endless_rivals_end_in_an_error_and_not_in_a_loop(monkeypatch: pytest.Mo
 
     with pytest.raises(InvalidTransition):
         apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
+
+
+def test_rivals_step_aside_for_moments_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds, longer from race to race, and never the same: who collided does not collide again in step."""
+    row = make_transaction(State.PENDING)
+    pauses: list[float] = []
+    random.seed(4)
+    monkeypatch.setattr(door.time, "sleep", pauses.append)
+    monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
+    with pytest.raises(InvalidTransition):
+        apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
+
+    assert all(0 <= pause <= 0.002 * race for race, pause in enumerate(pauses, 1))
+    assert len(set(pauses)) == len(pauses) > 20
+    assert max(pauses) > 0.03
 
 
 def test_who_reads_an_old_row_decides_again() -> None:

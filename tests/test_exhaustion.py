@@ -40,7 +40,7 @@ def test_every_sequence_of_one_payment_ends_where_its_set_says(name: str, late_p
 )
 @pytest.mark.parametrize("name", ["two attempts", "three attempts"])
 def test_every_sequence_of_one_order_fulfils_it_at_most_once(name: str, late_payment: str) -> None:
-    """Several attempts of one order end as each would alone; one of them may have the fulfilment."""
+    """Several attempts end as each would alone; one of them may have the fulfilment, and who pays twice is flagged."""
     assert walk(world(name, late_payment), LENGTH).troubles == {}
 
 
@@ -103,6 +103,10 @@ def never_looks_at_the_order(known: Facts, update: Any, **more: Any) -> Decision
     return decide(replace(known, order_paid=False, paid_too=False, replaced=False), update, **more)
 
 
+def overlooks_a_payment_that_waits_for_staff(known: Facts, update: Any, **more: Any) -> Decision:
+    return decide(replace(known, paid_too=False), update, **more)
+
+
 def expires_what_the_bank_has(known: Facts, update: Any, local: bool = False, **more: Any) -> Decision:
     return decide(known, update, local=local and known.state is not State.PROCESSING, **more)
 
@@ -130,6 +134,7 @@ def drops_a_flag(known: Facts, update: Any, **more: Any) -> Decision:
         ("open", believes_any_money, 1, "success without our money"),
         ("open", drops_a_flag, 1, "attention is"),
         ("two attempts", never_looks_at_the_order, 2, "the order is owed its fulfilment twice"),
+        ("two attempts", overlooks_a_payment_that_waits_for_staff, 3, "paid twice, and no duplicate_payment says so"),
     ],
 )
 def test_a_planted_mistake_is_found_with_its_shortest_sequence(

@@ -181,18 +181,50 @@ def test_another_session_that_merely_ends_is_noted() -> None:
     decision = decide(known, says(State.EXPIRED, gateway_reference="ps_other"))
 
     assert decision.facts == known
-    assert decision.kind is Kind.NOTED
+    assert (decision.kind, decision.note) == (Kind.NOTED, "ignored expired of another session")
+
+
+@pytest.mark.parametrize(
+    ("word", "captured"),
+    [(State.PENDING, FULL), (None, SHORT), (State.SUCCESS, None), (State.HELD, None), (State.AUTHORIZED, None)],
+)
+def test_any_hint_of_money_on_another_session_is_held(word: State | None, captured: Money | None) -> None:
+    """Money without a word for it, and a word without its money, are money."""
+    known = facts(State.PENDING, gateway_reference=REFERENCE)
+    decision = decide(known, says(word, captured=captured, gateway_reference="ps_other"))
+
+    assert (decision.facts.state, decision.facts.reason) == (State.HELD, "reference_mismatch")
 
 
 def test_money_on_another_session_after_success_raises_a_flag() -> None:
     """Paid twice in two sessions: the first stays, the second is visible."""
     known = facts(State.SUCCESS, gateway_reference=REFERENCE)
     decision = decide(known, says(State.SUCCESS, gateway_reference="ps_other"))
+    again = decide(decision.facts, says(State.SUCCESS, gateway_reference="ps_other"))
 
-    assert decision.facts == replace(known, attention=frozenset({"mismatch"}))
+    assert decision.facts == again.facts == replace(known, attention=frozenset({"mismatch"}))
+    assert (decision.kind, decision.note) == (Kind.AMENDED, "money on another session")
+    assert again.kind is Kind.NOTED
+
+
+def test_the_first_payment_reference_stays() -> None:
+    """Silence does not take it away, and a second one does not replace it."""
+    first = decide(facts(State.PENDING), says(State.PROCESSING, payment_reference="py_1")).facts
+    silent = decide(first, says(State.AUTHORIZED)).facts
+    second = decide(silent, says(State.SUCCESS, payment_reference="py_2")).facts
+
+    assert [one.payment_reference for one in (first, silent, second)] == ["py_1"] * 3
 
 
 # --- Late money, paid twice, reserved for nothing.
+
+
+def test_a_success_in_time_fulfils_the_order_and_needs_nobody() -> None:
+    """The ordinary case: no flag, no reason, not late."""
+    decision = decide(facts(State.PENDING), says(State.SUCCESS))
+
+    assert decision.facts == facts(State.SUCCESS)
+    assert decision.owed == Fulfilment.Kind.FULFIL
 
 
 @pytest.mark.parametrize("before", sorted(CLOSED_STATES))
@@ -211,9 +243,8 @@ def test_a_second_paid_transaction_of_an_order_fulfils_nothing(before: State, po
     """Paid twice: the money is kept and flagged, and the order is fulfilled once."""
     decision = decide(facts(before, order_paid=True), says(State.SUCCESS), late_payment=policy)
 
-    assert decision.facts.state is State.SUCCESS
-    assert decision.owed is None
-    assert "duplicate_payment" in decision.facts.attention
+    assert (decision.facts.state, decision.owed) == (State.SUCCESS, None)
+    assert decision.facts.attention == {"duplicate_payment", *(["late"] if before is State.EXPIRED else [])}
 
 
 def test_a_late_success_that_a_newer_attempt_has_replaced_waits_for_staff() -> None:
@@ -251,6 +282,11 @@ def test_a_gateways_flag_reaches_staff_and_moves_nothing() -> None:
 
     assert (decision.facts.state, decision.facts.attention) == (State.SUCCESS, {"disputed"})
     assert decision.kind is Kind.AMENDED
+
+
+def test_a_decline_says_why() -> None:
+    """The gateway's word for it is the reason."""
+    assert decide(facts(State.PENDING), says(State.FAILED, decline_code="expired_card")).facts.reason == "expired_card"
 
 
 def test_money_that_was_taken_under_a_failure_says_so_in_its_reason() -> None:

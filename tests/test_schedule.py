@@ -1,11 +1,12 @@
 """When a transaction is asked about next."""
 
+import random
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from django_gatewaypay.schedule import backoff_delay, first_poll_at, next_poll_at
+from django_gatewaypay.schedule import backoff_delay, first_poll_at, next_poll_at, unanswered_delay
 from django_gatewaypay.types import State
 
 NOW = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - any clock will do
@@ -52,5 +53,28 @@ def test_polling_starts_where_the_setting_says(settings: Any) -> None:
 
 
 def test_the_backoff_has_jitter() -> None:
-    """Five thousand rows do not come up in the same second."""
-    assert len({backoff_delay(3) for _ in range(50)}) > 40
+    """Five thousand rows do not come up in the same second: they are spread over a tenth of the pause."""
+    random.seed(4)
+    waits = [backoff_delay(3).total_seconds() for _ in range(500)]
+
+    assert len(set(waits)) == len(waits)
+    assert 480 <= min(waits) < 481
+    assert 527 < max(waits) <= 528
+
+
+def test_a_question_without_an_answer_comes_again_in_two_minutes() -> None:
+    """However long the pace between answers is; spread like any other."""
+    random.seed(4)
+    waits = [unanswered_delay().total_seconds() for _ in range(500)]
+
+    assert 120 <= min(waits) < 120.2
+    assert 131.8 < max(waits) <= 132
+
+
+def test_a_closed_payment_is_first_asked_about_after_five_minutes() -> None:
+    """Not sooner, and at most a tenth later."""
+    random.seed(4)
+    waits = [seconds(State.EXPIRED, 0) for _ in range(500)]
+
+    assert 300 <= min(waits) < 300.5
+    assert 329.5 < max(waits) <= 330

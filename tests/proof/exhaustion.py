@@ -6,9 +6,11 @@ where a sequence ends is compared with what its set of updates says, in `exhaust
 
 What depends on the set alone: the state (the three unpaid ends are one: the first stays, ADR 0003), and with it the
 public status; the money totals; the session; the attention codes but those of time. What depends on the order, by
-meaning: `late` and `duplicate_payment` (what came first is what they tell), the reason (the first is kept), whether
-our own expiry or cancel came before the bank's word (they never touch what is with the bank), and the `mismatch` of a
-payment that was under review before it was paid in full.
+meaning: `late` (money after the end), `duplicate_payment` (of two payments of an order the one that came second, also
+when the first waits for staff; and late money that a newer attempt has replaced), the reason (of the update that moved
+it), the payment's own reference at the gateway (the first said wins), whether our own expiry or cancel came before the
+bank's word (they never touch what is with the bank), and the `mismatch` of a payment that was under review before it
+was paid in full.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

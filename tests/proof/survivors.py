@@ -16,6 +16,8 @@ REVIEWED: dict[str, str] = {
     " -> if isinstance(text, int) and abs(text) >= 10**16:": "The pattern behind it refuses sixteen digits as well.",
     "money.py parse_amount: to_minor(money, {currency: places})"
     " -> to_minor(money, )": "The places are looked up again: the same answer, later.",
+    'lifecycle/decision.py _merge_money: mismatch = ""'
+    " -> mismatch = None": "It is asked for its truth, and never returned.",
     'lifecycle/decision.py decide: late_payment: str = "review",'
     ' -> late_payment: str = "XXreviewXX",': "Every word but `fulfil` asks for a review.",
     'lifecycle/decision.py decide: late_payment: str = "review",'
@@ -33,8 +35,6 @@ REVIEWED: dict[str, str] = {
     " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
     "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"
     " -> seconds = min(first * 2 ** min(attempts, 21), ceiling.total_seconds())": "Every ceiling is reached long before.",
-    "schedule.py next_poll_at: due = now + backoff_delay(attempts, first=300, ceiling=timedelta(hours=6))"
-    " -> due = now + backoff_delay(attempts, first=301, ceiling=timedelta(hours=6))": "Within the jitter of 10 %.",
     "schedule.py next_poll_at: return due if due < expires_at + settings.WATCH_AFTER_EXPIRY else None"
     " -> return due if due <= expires_at + settings.WATCH_AFTER_EXPIRY else None": "A border of one microsecond.",
     'dispatch.py _claim: owed = Fulfilment.objects.select_related("transaction").filter(pk=fulfilment_id, next_attempt_at__lte=now).first()'
