@@ -152,6 +152,12 @@ def test_a_strange_time_is_refused(timestamp: str) -> None:
     assert refused({**sign(SECRET, ID, BODY), "webhook-timestamp": timestamp})
 
 
+@pytest.mark.parametrize("written", [f"0{NOW}", f" {NOW}", f"+{NOW}", "1_760_000_000", f"{NOW}\n"])
+def test_one_time_has_one_spelling(written: str) -> None:
+    """Another one is a forgery and no old time, though it counts the same seconds."""
+    assert verdict(signed(webhook_timestamp=written)) is InvalidSignature
+
+
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 @pytest.mark.parametrize("how", ["absent", "empty"])
 def test_a_missing_header_is_refused(missing: str, how: str) -> None:
@@ -208,6 +214,12 @@ def test_one_good_signature_among_several_is_enough(place: str, other: str) -> N
     both = f"{good} {other}" if place == "first" else f"{other} {good}"
 
     assert not refused(signed(webhook_signature=both))
+
+
+@pytest.mark.parametrize("shape", ["v1,AAAA\t{}", "v1,AAAA,{}", "{}\t", "{}\n", "\u00a0{}"])
+def test_signatures_are_parted_by_a_space_and_nothing_else(shape: str) -> None:
+    """A signature counts letter for letter."""
+    assert refused(signed(webhook_signature=shape.format(signed()["webhook-signature"])))
 
 
 @pytest.mark.parametrize("signer", [SECRET, OLD])
