@@ -28,6 +28,22 @@ REVIEWED: dict[str, str] = {
     ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "XXreviewXX")': "The policy is for a success, and this is none.",
     'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
     ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "REVIEW")': "The policy is for a success, and this is none.",
+    'lifecycle/door.py _facts_of: order_paid=getattr(row, "order_paid", False),'
+    ' -> order_paid=getattr(row, "order_paid", None),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _facts_of: order_paid=getattr(row, "order_paid", False),'
+    ' -> order_paid=getattr(row, "order_paid", True),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _facts_of: paid_too=getattr(row, "paid_too", False),'
+    ' -> paid_too=getattr(row, "paid_too", None),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _facts_of: paid_too=getattr(row, "paid_too", False),'
+    ' -> paid_too=getattr(row, "paid_too", True),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
+    ' -> replaced=getattr(row, "replaced", None),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
+    ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
+    'lifecycle/door.py _read: order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),'
+    " -> order_paid=Exists(paid.filter(~Q(transaction=None))),": "Who has a fulfilment of its own is a success already, and no success moves.",
+    'lifecycle/door.py _read: paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),'
+    " -> paid_too=Exists(others.filter(~Q(pk=None))),": "Who is a success itself moves no more, so nobody asks.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = None": "Delivery's own tests fail: they read the lease.",
