@@ -20,14 +20,15 @@ from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-RUNS, STEPS = 300, 50
+# The programs are the same on both databases; PostgreSQL plays fewer of them.
+RUNS, STEPS = 300 if connection.vendor == "sqlite" else 60, 50
 PLAIN = Path(__file__).parent / "proof" / "model" / "plain.py"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_program_departs_from_the_model() -> None:
-    """Three hundred programs of fifty steps: every invariant and every expectation holds after each."""
+    """Hundreds of programs of fifty steps: every invariant and every expectation holds after each."""
     with stage() as here:
         play(here, seed=0, runs=RUNS, steps=STEPS)
 

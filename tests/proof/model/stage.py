@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -204,7 +204,7 @@ class Observed(RuleBasedStateMachine):
     def in_time(self, subject: Subject, fact: Fact) -> Fact:
         """After its time, a session that is canceled has expired."""
         overdue = self.books.transactions[subject.pk].expires_at <= timezone.now()
-        return Fact("expired", local=fact.local) if overdue and fact.word == "canceled" else fact
+        return replace(fact, word="expired") if overdue and fact.word == "canceled" else fact
 
     def truth(self, subject: Subject) -> Fact:
         session = self.session(subject)
