@@ -95,16 +95,17 @@ def test_a_claim_that_comes_a_moment_late_is_none(rival: dict[str, Any]) -> None
         assert dispatch._claim(row.pk) is None
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
 @pytest.mark.parametrize("turn", [0, 1])
-def test_one_row_is_claimed_delivered_and_marked_and_no_other(turn: int) -> None:
-    """Two orders wait; one is delivered, and the other goes on waiting, as if claimed as often."""
+def test_one_row_is_claimed_delivered_and_marked_and_no_other(turn: int, attempts: int) -> None:
+    """Two orders wait; one is delivered, and the other goes on waiting, tried as often as ours before or after."""
     made = [owed()[0], make_order(mood="raise")]
     make_transaction("success", order=made[1])
     Order.objects.update(mood="")
     rows = list(Fulfilment.objects.order_by("id"))
     mine, other = rows[turn], rows[1 - turn]
     Fulfilment.objects.filter(pk=mine.pk).update(next_attempt_at=timezone.now())
-    Fulfilment.objects.filter(pk=other.pk).update(next_attempt_at=timezone.now(), attempts=2)
+    Fulfilment.objects.filter(pk=other.pk).update(next_attempt_at=timezone.now(), attempts=attempts)
     delivered = dispatch.deliver(mine.pk)
 
     mine.refresh_from_db()
@@ -113,7 +114,8 @@ def test_one_row_is_claimed_delivered_and_marked_and_no_other(turn: int) -> None
     assert [Order.objects.get(pk=row.order_id).fulfilments for row in (mine, other)] == [1, 0]
     assert (mine.state, mine.attempts, mine.next_attempt_at, mine.last_error) == ("done", 2, None, "")
     assert mine.done_at is not None
-    assert (other.state, other.attempts, other.done_at) == ("owed", 2, None)
+    assert (other.state, other.attempts, other.done_at) == ("owed", attempts, None)
+    assert other.next_attempt_at <= timezone.now()
     assert other.last_error.startswith("HookFailed")
 
 

@@ -31,11 +31,11 @@ MODULES: Mapping[str, Sequence[str]] = {
         # It judges the walk itself.
         "--deselect=tests/test_exhaustion.py::test_a_planted_mistake_is_found_with_its_shortest_sequence",
     ),
-    "lifecycle/door.py": ("tests/test_door.py", "tests/test_door_rivals.py"),
     "dispatch.py": ("tests/test_dispatch.py", "tests/test_settle.py"),
     "money.py": ("tests/test_money.py",),
     "schedule.py": ("tests/test_schedule.py",),
     "gateways/signing.py": ("tests/gateways/test_signing.py",),
+    "lifecycle/door.py": ("tests/test_door.py", "tests/test_door_rivals.py"),
 }
 #: Characters of source whose mutants make a piece.
 SLICE = 1500
