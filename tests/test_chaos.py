@@ -1,6 +1,7 @@
 """The chaos in its CI form, and the proof that its verdict would see each kind of wrong."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,18 +25,21 @@ from tests.proof.chaos.shoppers import Plan
 from tests.proof.frame import REPOSITORY
 from tests.shop.models import Order
 
+# 2,000 and 40 take four minutes on two idle cores; what passes before every merge has to be quicker.
+PAYMENTS, MISCHIEFS = map(int, os.environ.get("GATEWAYPAY_TEST_CHAOS", "500 14").split())
+
 
 @pytest.mark.slow
 @pytest.mark.postgres  # it brings a PostgreSQL of its own; one run of it is enough
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
     """Real processes under random kills: all payments are right within five minutes, and nobody lends a hand."""
-    result = run_chaos(shape(2026, 2000, 40, "celery", "early", expire_after=30), lambda share: None)
+    result = run_chaos(shape(2026, PAYMENTS, MISCHIEFS, "celery", "early", expire_after=30), lambda share: None)
 
     assert result["wrong"] == dict.fromkeys(result["wrong"], 0), json.dumps(result, indent=1)
     assert result["seconds_to_settle"] <= SETTLED_WITHIN
-    assert result["payments"] >= 1980
-    assert result["kills"] >= 28
+    assert result["payments"] >= PAYMENTS * 0.99
+    assert result["kills"] >= MISCHIEFS * 0.6
 
 
 @pytest.mark.slow

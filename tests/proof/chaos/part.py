@@ -41,7 +41,7 @@ class Chaos(Part):
 
     def chunks(self, *, quick: bool) -> Sequence[Chunk]:
         if quick:
-            return [shape(1, 150, 8, "celery", "early", threads=16, expire_after=20)]
+            return [shape(1, 80, 6, "celery", "early", threads=16, expire_after=15)]
         return [shape(seed, 2050, 84, clock, acks) for seed, (clock, acks) in enumerate(SHAPES, start=1)]
 
     def run(self, chunk: Chunk, progress: Progress) -> dict[str, Any]:
