@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from django_gatewaypay.schedule import backoff_delay, first_poll_at, next_poll_at, unanswered_delay
+from django_gatewaypay.gateways.http import GatewayClient
+from django_gatewaypay.schedule import CLAIM_LEASE, backoff_delay, first_poll_at, next_poll_at, unanswered_delay
 from django_gatewaypay.types import State
 
 NOW = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - any clock will do
@@ -53,6 +54,24 @@ def test_a_closed_payment_is_watched_for_three_days(state: State) -> None:
         assert is_spread_from(expected, lambda attempts=attempts: seconds(state, attempts))
     assert is_spread_from(6 * 3600, lambda: seconds(state, 30))
     assert seconds(state, 0, expires_at=NOW - timedelta(hours=73)) is None
+
+
+@pytest.mark.parametrize(("late", "is_watched"), [(-1, True), (0, False)])
+def test_the_watch_ends_at_its_very_time(late: int, is_watched: bool) -> None:
+    """A question that would fall on the end of the watch, or after it, is not asked."""
+    random.seed(4)
+    wait = timedelta(seconds=seconds(State.EXPIRED, 0, expires_at=NOW))
+    random.seed(4)
+    expires_at = NOW + wait - timedelta(days=3) - timedelta(microseconds=late)
+
+    assert (seconds(State.EXPIRED, 0, expires_at=expires_at) is not None) is is_watched
+
+
+def test_a_claim_outlasts_the_gateway_and_not_the_patience_of_a_shopper() -> None:
+    """Several calls with all of their retries; and what a crashed worker had is taken up within two minutes."""
+    longest = timedelta(seconds=GatewayClient("any", "https://gateway.example").deadline)
+
+    assert 3 * longest < CLAIM_LEASE < timedelta(minutes=2)
 
 
 def test_polling_starts_where_the_setting_says(settings: Any) -> None:
