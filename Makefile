@@ -55,7 +55,7 @@ docs: $(VENV)/docs.stamp  ## the documentation, in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 clean:  ## forget everything that was made
-	rm -rf $(VENV) build dist docs/_build .prove .coverage .coverage.* .pytest-postgres.log .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest-postgres.log .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find django_gatewaypay example_project tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(VENV)/%.stamp: pyproject.toml | $(VENV)/made.stamp
