@@ -41,7 +41,8 @@ def test_fault_23_callback_and_poll_in_two_threads(world: World) -> None:
         row, callback = paid(world)
         make_due(row)
         told, polled = together(lambda one=callback: world.post(one).status_code, services.poll_due)  # type: ignore[misc]
-        assert (told, polled) == (200, 1)
+        # Whoever is told first may leave the poll nothing to ask.
+        assert (told, polled in {0, 1}) == (200, True), (told, polled)
         assert world.fate(row) == ("success", 1)
 
     assert TransactionEvent.objects.filter(kind="moved", to_state="success").count() == ROUNDS
