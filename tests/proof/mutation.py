@@ -75,7 +75,8 @@ class Mutation(Part):
                     print(verdict["verdict"], key_of(found[-1]), file=sys.stderr, flush=True)
                     done += 1
                     progress(done / total)
-        return {"mutants": found, "violations": [_violation(one) for one in found if is_unknown(one)]}
+        # Who may live is asked when it is reported: a reason may come, or go, after the run.
+        return {"mutants": found}
 
     def figures(self, results: Sequence[Mapping[str, Any]], *, quick: bool) -> list[Figure]:
         """The share that was noticed, per module, and who was not."""
@@ -87,7 +88,7 @@ class Mutation(Part):
             *(line for line in lines if line.value),
             Figure("survivors", len(survivors), "each with its reason", not any(map(is_unknown, survivors))),
             *([] if quick else [_stale(found)]),
-            *(Figure(f"`{key_of(one)}`", "survived", note=REVIEWED.get(key_of(one), "")) for one in survivors),
+            *map(_survivor, survivors),
         ]
 
 
@@ -100,6 +101,11 @@ def _score(name: str, found: Sequence[Mapping[str, Any]]) -> Figure:
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     reviewed = f", {len(found) - len(counted)} with a reason"
     return Figure(f"mutants of {name} noticed, %", share, f">= {BAR}", not found or share >= BAR, said + reviewed)
+
+
+def _survivor(one: Mapping[str, Any]) -> Figure:
+    reason = REVIEWED.get(key_of(one), "no test notices it")
+    return Figure(f"`{key_of(one)}`", "survived", "a reason", not is_unknown(one), reason)
 
 
 def _stale(found: Sequence[Mapping[str, Any]]) -> Figure:
@@ -116,10 +122,6 @@ def key_of(one: Mapping[str, Any]) -> str:
 def is_unknown(one: Mapping[str, Any]) -> bool:
     """It lives, and nobody has said why it may."""
     return one["verdict"] == "survived" and key_of(one) not in REVIEWED
-
-
-def _violation(one: Mapping[str, Any]) -> dict[str, str]:
-    return {"what": f"no test notices {key_of(one)}", "replay": "make prove PART=mutation"}
 
 
 def choose(module: str, chunk: Chunk) -> Sequence[Any]:
