@@ -72,10 +72,7 @@ def _page(told: Mapping[str, Mapping[str, Any]], *, quick: bool) -> str:
 
 
 def _section(name: str, one: Mapping[str, Any]) -> str:
-    rows = "\n".join(
-        f"| {figure['name']} | {figure['value']} | {figure['bar'] or '–'} | {_mark(figure)} | {figure['note']} |"
-        for figure in one["figures"]
-    )
+    rows = "\n".join(_row(figure) for figure in one["figures"])
     machines = "; ".join(f"{m['cores']} cores, {m['system']}, Python {m['python']}" for m in one["machines"])
     lines = [
         f"## {name}: {one['title']}",
@@ -84,6 +81,11 @@ def _section(name: str, one: Mapping[str, Any]) -> str:
         *_violations(one["violations"]),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _row(figure: Mapping[str, Any]) -> str:
+    cells = (figure["name"], figure["value"], figure["bar"] or "–", _mark(figure), figure["note"])
+    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _violations(violations: Sequence[Mapping[str, str]]) -> list[str]:
