@@ -331,6 +331,18 @@ def lists_are_too_many(site: Site) -> Any:
     return site.send("GET", "gateways/")
 
 
+@answers("GET", "/health/", 200)
+def a_monitor_asks(site: Site) -> Any:
+    return site.visit()
+
+
+@answers("GET", "/health/", 503)
+def a_monitor_asks_and_no_clock_runs(site: Site) -> Any:
+    pk, _ = site.mine()
+    Transaction.objects.filter(pk=pk).update(next_poll_at=timezone.now() - timedelta(minutes=9))
+    return site.visit()
+
+
 CALLBACK = "/callbacks/{alias}/"
 
 

@@ -26,7 +26,7 @@ from .frame import Chunk, Figure, Part, Progress
 __all__ = ["WORLDS", "Exhaustion", "Found", "One", "World", "walk"]
 
 Decide = Callable[..., Decision]
-LENGTH, QUICK = 6, 4
+LENGTH, QUICK = 6, 3
 
 BANK = ("processing", "authorized", "expired", "failed")
 OF_AN_ORDER = ("expired", "paid", "paid short", "our expiry")

@@ -22,7 +22,7 @@ COPIES, CONNECTIONS, SERVERS = 100, 100, 2
 SIZES = {
     # What each kind comes to, and in how many pieces.
     "full": {"mutated": (100_000, 4), "schema": (50_000, 4), "copies": (1000, 2), "flood": (60, 1)},
-    "quick": {"mutated": (6_000, 2), "schema": (1_500, 2), "copies": (20, 1), "flood": (10, 1)},
+    "quick": {"mutated": (3_000, 2), "schema": (500, 1), "copies": (20, 1), "flood": (5, 1)},
 }
 LOCK = REPOSITORY / ".prove" / "storms.lock"
 

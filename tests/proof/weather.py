@@ -32,7 +32,7 @@ class Weather(Part):
 
     def chunks(self, *, quick: bool) -> Sequence[Chunk]:
         """One where nothing answers, one where everything is refused with 503."""
-        rows, minutes = (400, 4) if quick else (5000, 20)
+        rows, minutes = (150, 2) if quick else (5000, 20)
         kinds = ["silence"] if quick else ["silence", "refusal"]
         return [{"db": "sqlite", "rows": rows, "minutes": minutes, "kind": kind, "seed": 7} for kind in kinds]
 

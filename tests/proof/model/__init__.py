@@ -21,7 +21,7 @@ class Model(Part):
     def chunks(self, *, quick: bool) -> Sequence[Chunk]:
         """Each with a seed of its own; every fifth on PostgreSQL."""
         if quick:
-            return [{"seed": 1, "runs": 50, "steps": 30, "db": db} for db in ("sqlite", "postgres")]
+            return [{"seed": 1, "runs": 30, "steps": 30, "db": db} for db in ("sqlite", "postgres")]
         return [
             {"seed": seed, "runs": RUNS_IN_A_CHUNK, "steps": STEPS, "db": "sqlite" if seed % 5 else "postgres"}
             for seed in range(1, RUNS // RUNS_IN_A_CHUNK + 1)

@@ -31,7 +31,7 @@ class Simulation(Part):
     def chunks(self, *, quick: bool) -> Sequence[Chunk]:
         """Most seeds on SQLite in memory, one in twenty on PostgreSQL."""
         if quick:
-            return [{"db": "sqlite", "first": first, "seeds": 10, "payments": 20} for first in (1, 11)]
+            return [{"db": "sqlite", "first": first, "seeds": 5, "payments": 20} for first in (1, 6)]
         return [
             {"db": "postgres" if number % 20 == 19 else "sqlite", "first": 1 + number * 25, "seeds": 25, "payments": 50}
             for number in range(80)
