@@ -4,6 +4,7 @@ import itertools
 import random
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,7 +159,8 @@ def test_rivals_step_aside_for_moments_of_chance(monkeypatch: pytest.MonkeyPatch
     row = make_transaction(State.PENDING)
     pauses: list[float] = []
     random.seed(4)
-    monkeypatch.setattr(door.time, "sleep", pauses.append)
+    # Not `time.sleep` itself, which other threads call as well.
+    monkeypatch.setattr(door, "time", SimpleNamespace(sleep=pauses.append))
     monkeypatch.setattr(door.Entry, "_write_row", lambda *_: False)
     with pytest.raises(InvalidTransition):
         apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
