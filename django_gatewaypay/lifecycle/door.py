@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -109,9 +108,9 @@ class Entry:
                 if self.callback:
                     _mark_processed(self.callback, row)
                 if decision.kind in {Kind.MOVED, Kind.AMENDED}:
-                    transaction.on_commit(partial(_log, row, before, flags, self.source), robust=True)
-                    after = partial(dispatch.settle, row.pk, State(before), State(row.state), owed)
-                    transaction.on_commit(after, robust=True)
+                    # No partials: Django 5.2 asks a callback that failed for its __qualname__, and falls over.
+                    transaction.on_commit(lambda: _log(row, before, flags, self.source), robust=True)
+                    transaction.on_commit(lambda: _settle(row, before, owed), robust=True)
         # Another transaction of this order earned the fulfilment first, or the same version was written.
         except IntegrityError:
             return False
@@ -175,6 +174,10 @@ class Entry:
             key=key, kind=kind, order_id=row.order_id, transaction=row, created_at=now, next_attempt_at=now
         )
         return owed.pk
+
+
+def _settle(row: Transaction, before: str, owed: int | None) -> None:
+    dispatch.settle(row.pk, State(before), State(row.state), owed)
 
 
 def _mark_processed(callback: Callback, row: Transaction) -> None:
