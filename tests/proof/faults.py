@@ -17,6 +17,8 @@ __all__ = ["TITLES", "Faults", "read_report"]
 DATABASES = ("sqlite", "postgres")
 #: Set, it leaves one test of each fault (tests/faults/conftest.py).
 SAMPLE = "GATEWAYPAY_FAULTS_SAMPLE"
+#: Set, it leaves all, of each gateway on each database.
+ALL = "GATEWAYPAY_FAULTS_ALL"
 GATEWAYS = ("sandbox", "stripe", "mollie")
 SHARE = re.compile(r"\[ *(\d+)%\]")
 NAME = re.compile(r"test_fault_(\d\d)_")
@@ -97,7 +99,7 @@ def run_pytest(report: Path, database: str, progress: Progress, *, sample: bool)
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "tests/faults", *options],
         cwd=REPOSITORY,
-        env={**os.environ, "GATEWAYPAY_TEST_DB": database, SAMPLE: "1" if sample else ""},
+        env={**os.environ, "GATEWAYPAY_TEST_DB": database, SAMPLE if sample else ALL: "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
