@@ -26,7 +26,7 @@ from tests.proof.frame import REPOSITORY
 from tests.shop.models import Order
 
 # 2,000 and 40 take four minutes on two idle cores; what passes before every merge has to be quicker.
-PAYMENTS, MISCHIEFS = map(int, os.environ.get("GATEWAYPAY_TEST_CHAOS", "500 14").split())
+PAYMENTS, MISCHIEFS = map(int, os.environ.get("GATEWAYPAY_TEST_CHAOS", "250 10").split())
 
 
 @pytest.mark.slow
@@ -45,6 +45,10 @@ def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
 @pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    "GATEWAYPAY_TEST_CHAOS" not in os.environ,
+    reason="three minutes: set GATEWAYPAY_TEST_CHAOS, or make prove PART=chaos",
+)
 def test_the_loop_of_the_command_is_clock_enough() -> None:
     """Without Celery, two loops of gatewaypay_tick that are killed at random do the same."""
     result = run_chaos(shape(2027, 150, 12, "tick", "early", threads=16, expire_after=20), lambda share: None)
