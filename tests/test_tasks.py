@@ -252,3 +252,13 @@ def test_messages_share_a_connection(app: Celery) -> None:
 
     assert len(queued()) == 21
     assert opened <= 2
+
+
+@pytest.mark.parametrize(("task", "verb"), [(tasks.poll_pending, "poll_due"), (tasks.expire_overdue, "expire_overdue")])
+def test_a_beat_goes_on_while_whole_batches_are_due(monkeypatch: pytest.MonkeyPatch, task: Any, verb: str) -> None:
+    """After an outage thousands are due: one batch a minute would take half an hour."""
+    batches = [services.BATCH, services.BATCH, 3, services.BATCH]
+    monkeypatch.setattr(services, verb, lambda: batches.pop(0))
+    task()
+
+    assert batches == [services.BATCH]

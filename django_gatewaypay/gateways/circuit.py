@@ -28,7 +28,7 @@ class Circuit:
         self._lock = threading.Lock()
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
-        self._closed_until = 0.0  # before that time which nothing may pass
+        self._closed_until = 0.0  # before that time nothing may pass
         self._probe_ends = 0.0
 
     def enter(self, probe_seconds: float) -> float:
@@ -58,10 +58,12 @@ class Circuit:
         """No answer; whether this opened the circuit."""
         with self._lock:
             self._failures += 1
-            if self._failures < FAILURES:
+            opens, probed = self._failures == FAILURES, self._probe_ends > 0
+            # A call that was under way when it opened tells nothing new, and must not double the pause.
+            if not (opens or probed):
                 return False
             jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads the probes of many processes
             self._closed_until = self._clock() + self._pause * jitter
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
             self._probe_ends = 0.0
-            return self._failures == FAILURES
+            return opens

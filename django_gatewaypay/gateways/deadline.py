@@ -28,16 +28,21 @@ class Guard:
     def watch(self, connection: socket.socket | None) -> None:
         with self._lock:
             self._socket = connection
+            if self.rang:  # while it was still connecting
+                self._cut()
 
     def ring(self) -> None:
         """The time is up."""
         with self._lock:
-            if self._socket is None:
-                return
             self.rang = True
-            with suppress(OSError):  # it is closed already
-                # Not the method of a TLS socket, which would take its state away under the reader.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._socket is None:
+            return
+        with suppress(OSError):  # it is closed already
+            # Not the method of a TLS socket, which would take its state away under the reader.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Watchdog:
@@ -95,15 +100,15 @@ def _watch(connection: Any) -> None:
 
 
 class _Bounded:
-    """Shows its socket to the guard of the call, new or taken from the pool."""
+    """Shows its socket to the guard of the call, new or taken from the pool. Mixed into urllib3's connections."""
 
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
+        super().connect()  # type: ignore[misc] # the connection that it is mixed into has it
         _watch(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _watch(self)
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        super().request(*args, **kwargs)  # type: ignore[misc] # the same
 
 
 class _Connection(_Bounded, HTTPConnection):

@@ -125,8 +125,8 @@ def asked_nothing(error: BaseException) -> bool:
 def rest_delay(error: BaseException | None) -> timedelta:
     """How long the gateway wants to be left alone after an error; spread, so that rows do not come back together."""
     seconds = getattr(error, "retry_after", None) or 0
-    spread = random.uniform(0, REST_SPREAD_SECONDS if error and asked_nothing(error) else seconds / 4)  # noqa: S311
-    return timedelta(seconds=seconds + spread)
+    widest = REST_SPREAD_SECONDS if error and asked_nothing(error) else seconds / 4
+    return timedelta(seconds=seconds + random.uniform(0, widest))  # noqa: S311 - spreads load, guards nothing
 
 
 def follow_up(outcome: Outcome) -> None:

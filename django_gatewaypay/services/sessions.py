@@ -73,7 +73,7 @@ def _may_repeat(row: Transaction, gateway: Gateway) -> bool:
 def _look_up(row: Transaction, gateway: Gateway) -> PaymentSession | None:
     try:
         found = gateway.find_session(payment_request(row))
-    except GatewayRejected as error:
+    except (GatewayDeclined, GatewayRejected) as error:
         # A no to the question is no answer to it.
         raise GatewayUnavailable("The session cannot be looked up.", gateway=gateway.name, code=error.code) from error
     logger.info("looked up transaction=%s found=%s", row.pk, found is not None)

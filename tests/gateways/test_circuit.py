@@ -88,6 +88,16 @@ def test_a_probe_in_vain_doubles_the_pause_up_to_half_a_minute(clock: Clock) -> 
     assert min(pauses[3:]) >= LONGEST_PAUSE_SECONDS * 0.8
 
 
+def test_calls_that_were_under_way_do_not_lengthen_the_pause(clock: Clock) -> None:
+    """Thirty threads time out together: the gateway is looked at after one short pause all the same."""
+    circuit = opened(clock)
+    for _ in range(30):
+        circuit.failed()
+    clock.shift(LATER)
+
+    assert circuit.enter(12) == 0
+
+
 def test_a_probe_that_was_killed_is_forgotten(clock: Clock) -> None:
     """Its process may have gone down with it."""
     circuit = opened(clock)

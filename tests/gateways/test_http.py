@@ -16,6 +16,7 @@ import pytest
 from django_gatewaypay.exceptions import GatewayDeclined, GatewayError, GatewayRejected, GatewayUnavailable
 from django_gatewaypay.gateways import http
 from django_gatewaypay.gateways.answers import read_retry_after
+from django_gatewaypay.gateways.deadline import Guard
 from django_gatewaypay.gateways.http import GatewayClient, backoff, check_base, is_loopback
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 
@@ -310,6 +311,18 @@ def test_a_head_without_end_ends_with_the_deadline(gateway_server: GatewayServer
 
     assert caught.value.code == "deadline"
     assert time.monotonic() - started < 2
+
+
+def test_a_connection_that_came_too_late_is_cut_at_once() -> None:
+    """The time was up while it was still being made: nothing is read from it any more."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        guard = Guard()
+        guard.ring()
+        guard.watch(ours)
+
+        assert theirs.recv(1) == b""
+        assert guard.rang
 
 
 def test_a_call_that_ended_in_time_is_never_cut(gateway_server: GatewayServer) -> None:

@@ -109,7 +109,7 @@ def test_the_second_key_has_a_life_of_its_own(hosted: GatewayServer, gateway: Ho
     assert (row.state, row.key_number) == ("pending", 1)
 
 
-@pytest.mark.parametrize("answer", [Answer.error(503), Answer.error(403), Answer.html()])
+@pytest.mark.parametrize("answer", [Answer.error(503), Answer.error(402), Answer.error(403), Answer.html()])
 def test_no_answer_to_the_search_opens_nothing(hosted: GatewayServer, gateway: HostedGateway, answer: Answer) -> None:
     """Only "there is none" does; the payment is not failed by it either."""
     row = created(created_at=timezone.now() - gateway.key_ttl)
