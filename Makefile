@@ -27,9 +27,9 @@ help:  ## what there is
 demo: $(VENV)/demo.stamp  ## a small shop on http://127.0.0.1:$PORT/, with everything it needs
 	$(BIN)/python -m example_project.demo
 
-# The two databases side by side: two cores are busy, and neither waits for the other.
+# The two databases side by side: two cores are busy, and neither waits for the other. The coverage of both is judged.
 suite = GATEWAYPAY_TEST_DB=$(1) COVERAGE_FILE=.coverage.$(1) \
-	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
 
 test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with coverage of both
 	@rm -f .coverage .coverage.*

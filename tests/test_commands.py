@@ -67,7 +67,9 @@ def test_a_database_that_is_away_does_not_end_the_loop() -> None:
 
 LOOP = """
 import os
+import signal
 import django
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the suite in the background ignores it
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = os.environ["NAME_OF_THE_TEST_DATABASE"]
 settings.CHANNEL_LAYERS = {}
@@ -78,9 +80,9 @@ call_command("gatewaypay_tick", loop=True, every=0.05)
 """
 
 
-@pytest.mark.parametrize("after", [0, 0.3])
-def test_the_loop_works_until_it_is_interrupted(hosted: GatewayServer, after: float) -> None:
-    """A process of its own expires what falls due while it runs, and leaves quietly on Ctrl-C."""
+@pytest.mark.parametrize(("after", "stop"), [(0, signal.SIGINT), (0.3, signal.SIGINT), (0.3, signal.SIGTERM)])
+def test_the_loop_works_until_it_is_stopped(hosted: GatewayServer, after: float, stop: signal.Signals) -> None:
+    """A process of its own expires what falls due while it runs, and leaves quietly, on Ctrl-C as for systemd."""
     import os
 
     environment = os.environ | {
@@ -102,7 +104,7 @@ def test_the_loop_works_until_it_is_interrupted(hosted: GatewayServer, after: fl
             assert row.state == "expired"
         else:
             time.sleep(0.2)
-        loop.send_signal(signal.SIGINT)
+        loop.send_signal(stop)
         said, complained = loop.communicate(timeout=15)
 
     assert (loop.returncode, said.splitlines()[-1]) == (0, "stopped")

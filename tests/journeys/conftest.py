@@ -87,11 +87,11 @@ class Site:
             yield Live(connection)
 
     def wait_for(self, started: dict[str, Any], state: str, seconds: float = 10) -> Transaction:
-        """The row, once it is in a state."""
+        """The row, once it is in a state and the host was told; both follow one commit, the second a little later."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             row = Transaction.objects.get(pk=started["id"])
-            if row.state == state:
+            if row.state == state and not row.fulfilments.filter(state="owed").exists():
                 return row
             time.sleep(0.02)
         raise AssertionError(f"still {row.state}, not {state}")

@@ -1,5 +1,6 @@
 """Do what the clock asks for, without Celery."""
 
+import signal
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         if not loop:
             self.stdout.write(str(services.tick(limit)))
             return
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # systemd and containers stop a program with it
         try:
             while True:
                 self.next_round(limit)
