@@ -59,6 +59,9 @@ async function get(url, token, life) {
   }
 }
 
+/** Milliseconds until then, and some more: timers may come early. */
+const until = (time) => time - performance.now() + 100;
+
 /** `Retry-After`, seconds or a date, in milliseconds. */
 function retryAfter({ status, headers }) {
   const value = [429, 503].includes(status) && headers.get("Retry-After");
@@ -95,6 +98,7 @@ class Watch {
   #failures = 0;
   #polls = 0;
   #frames = [];
+  #heardAt = 0;
   #resynced = -Infinity;
   #notBefore = 0;
   #asking = null;
@@ -122,7 +126,7 @@ class Watch {
   #start() {
     for (const name of ["focus", "online", "pageshow"]) this.#life.on(globalThis, name, () => this.#resync());
     this.#life.on(document, "visibilitychange", () => document.hidden || this.#resync());
-    // An open socket would keep the page out of the back/forward cache.
+    // An open socket keeps a page out of the back/forward cache.
     this.#life.on(globalThis, "pagehide", () => this.#socket && this.#drop());
     this.#noticeSleep(Date.now());
     this.#planPoll();
@@ -173,7 +177,8 @@ class Watch {
 
   #heard(text) {
     this.#life.cancel("silence");
-    // Not at "open": a server that accepts and hangs up at once would be called every second.
+    this.#heardAt = Date.now();
+    // Not at "open": a server may accept and hang up at once.
     this.#failures = 0;
     this.#polls = 0;
     try {
@@ -203,7 +208,7 @@ class Watch {
   #planPoll() {
     const ms = POLLS[Math.min(this.#polls, POLLS.length - 1)] * (0.8 + 0.2 * Math.random());
     this.#polls += 1;
-    this.#life.later("poll", Math.max(ms, this.#notBefore - performance.now()), () => this.#poll());
+    this.#life.later("poll", Math.max(ms, until(this.#notBefore)), () => this.#poll());
   }
 
   async #poll() {
@@ -216,7 +221,8 @@ class Watch {
     if (now - this.#resynced < 2000) return;
     this.#resynced = now;
     if (this.#isOpen()) this.#send("resync");
-    else this.#poll();
+    // After a long silence, as of a locked phone, the line is probably dead.
+    if (!this.#isOpen() || Date.now() - this.#heardAt > 30000) this.#poll();
   }
 
   #noticeSleep(before) {
@@ -233,7 +239,7 @@ class Watch {
       if (answer.ok) this.#learn(JSON.parse(answer.text));
       else this.#refused(answer);
     } catch {
-      // Offline, or not JSON: the next poll asks again.
+      // Offline, or not JSON.
     }
     return this.current;
   }
@@ -260,7 +266,6 @@ export function watch(transaction, { onChange, onError } = {}) {
 }
 
 const SHOWN = ["status", "state", "version", "screen", "phase", "in-flight"];
-const HEADING = "h1, h2, h3, h4, h5, h6, [role=heading]";
 const [FIRST_ASK, ASK, SLOW_ASK, SLOW_AFTER] = [3000, 10000, 30000, 120000];
 
 const all = (root, name) => [...root.querySelectorAll(`[data-gatewaypay-${name}]`)];
@@ -341,15 +346,19 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
       onChange: (status) => { this.#telling = this.#telling.then(() => this.#tell(status, life)); },
       onError: () => life.cancel("ask"),
     });
+    this.#listen(life);
+    this.#dress(this);
+    this.#fly();
+    this.#countdown();
+    this.#catchUp();
+  }
+
+  #listen(life) {
     life.on(this, "click", (event) => this.#leave(event, event.target.closest("a[href]")));
     life.on(this, "submit", (event) => this.#leave(event, event.target));
     life.on(globalThis, "pageshow", (event) => event.persisted && this.#cameBack());
     life.on(globalThis, "online", () => this.#catchUp());
     life.on(document, "visibilitychange", () => document.hidden || this.#becameVisible());
-    this.#dress(this);
-    this.#fly();
-    this.#countdown();
-    this.#catchUp();
   }
 
   disconnectedCallback() {
@@ -394,7 +403,7 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
 
   async #load(name, life = this.#life) {
     const serial = this.#serial += 1;
-    if (performance.now() < this.#notBefore) return;
+    if (life.over || performance.now() < this.#notBefore) return;
     try {
       const answer = await get(this.getAttribute(name), this.getAttribute("token"), life);
       if (answer.wait) this.#notBefore = performance.now() + answer.wait;
@@ -414,8 +423,8 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
     // Of two answers of one version, the one asked for last is the newer.
     if (ahead < 0 || (ahead === 0 && serial < this.#applied)) return;
     this.#applied = serial;
-    const differs = ["screen", "phase"].some((name) => fresh.getAttribute(name) !== this.getAttribute(name));
-    if (ahead > 0 || differs) this.#show(fresh, region);
+    const differs = (name) => fresh.getAttribute(name) !== this.getAttribute(name);
+    if (ahead > 0 || differs("screen") || differs("phase")) this.#show(fresh, region);
     else this.#setClocks(region);
   }
 
@@ -438,7 +447,7 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
     region.className = fresh.className;
     region.replaceChildren(...fresh.childNodes);
     if (!hadFocus) return;
-    const target = region.querySelector(HEADING) ?? region;
+    const target = region.querySelector("h1, h2, h3, h4, h5, h6, [role=heading]") ?? region;
     if (!target.hasAttribute("tabindex")) target.tabIndex = -1;
     target.focus();
   }
@@ -468,7 +477,8 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
     const running = all(this, "seconds");
     if (running.length === 0) return;
     if (running.map(count).includes(true)) this.#load("return-url");
-    this.#life.later("second", 1000 - (performance.now() % 1000), () => this.#countdown());
+    const left = Math.max(0, ends.get(running[0]) - performance.now());
+    this.#life.later("second", left ? (left % 1000) + 1 : 1000, () => this.#countdown());
   }
 
   #fly() {
@@ -482,7 +492,7 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
   }
 
   #askLater(ms) {
-    this.#life.later("ask", Math.max(ms, this.#notBefore - performance.now()), () => this.#ask());
+    this.#life.later("ask", Math.max(ms, until(this.#notBefore)), () => this.#ask());
   }
 
   /** return-url makes the server ask the gateway. */
@@ -512,10 +522,10 @@ export class GatewaypayStatus extends (globalThis.HTMLElement ?? class {}) {
     if (!this.#life || this.#told.version <= this.#version) return;
     this.#retries += 1;
     const ms = Math.min(2000 * 2 ** this.#retries, 60000);
-    this.#life.later("retry", Math.max(ms, this.#notBefore - performance.now()), () => this.#catchUp());
+    this.#life.later("retry", Math.max(ms, until(this.#notBefore)), () => this.#catchUp());
   }
 
-  /** A click that leads nowhere (a new tab, another app) lifts the guard for two seconds, no longer. */
+  /** A click that leads nowhere (a new tab, an app) lifts the guard for two seconds only. */
   #leave({ submitter }, way) {
     if (!way) return;
     this.#leftUntil = performance.now() + 2000;
