@@ -36,7 +36,12 @@ class GatewayPaySettings:
     #: DRF authentication classes that know the host's users.
     AUTHENTICATION: list[str] = ["rest_framework.authentication.SessionAuthentication"]
     #: Requests per client address; None lifts a limit.
-    THROTTLES: dict[str, str | None] = {"initiate": "60/min", "status": "240/min", "page": "240/min"}
+    THROTTLES: dict[str, str | None] = {
+        "initiate": "60/min",
+        "status": "240/min",
+        "page": "240/min",
+        "lookup": "10/hour",
+    }
     #: Let the sandbox gateway run although DEBUG is off (staging sites, test suites).
     ALLOW_SANDBOX: bool = False
 

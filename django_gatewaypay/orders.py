@@ -55,6 +55,14 @@ class OrderHandler(ABC):
     def release(self, transaction: "Transaction") -> None:  # noqa: B027 - a host without stock needs none
         """The payment failed, was canceled or expired, and no other one is open: give the stock back."""
 
+    def email(self, order_id: str) -> str:
+        """The address of an order's shopper, for "Check payment status" from another device; "" when there is none.
+
+        Write it, and the page offers to send a link to this address. It is called for orders that have a
+        payment, outside of the request, and when a link is opened: change the address, and older links are dead.
+        """
+        return ""
+
 
 def order_handler() -> OrderHandler:
     """The host's handler.

@@ -60,12 +60,13 @@ def guest_ids(cookies: Mapping[str, str]) -> list[str]:
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 
 
-def remember_guest(request: HttpRequest, response: HttpResponseBase, row: Transaction) -> None:
-    """Let this browser see its payment again; scripts cannot read the cookie."""
-    known = [text for text in guest_ids(request.COOKIES) if text != row.pk.hex]
+def remember_guest(request: HttpRequest, response: HttpResponseBase, *rows: Transaction) -> None:
+    """Let this browser see its payments again; scripts cannot read the cookie."""
+    found = [row.pk.hex for row in rows]
+    known = [text for text in guest_ids(request.COOKIES) if text not in found]
     response.set_cookie(
         COOKIE,
-        signing.dumps([row.pk.hex, *known][:REMEMBERED], salt=COOKIE_SALT),
+        signing.dumps([*found, *known][:REMEMBERED], salt=COOKIE_SALT),
         max_age=PROOF_LIVES,
         secure=request.is_secure(),
         httponly=True,

@@ -12,7 +12,16 @@ from kombu.pools import producers
 
 from . import services
 
-__all__ = ["ask_again_soon", "beat_schedule", "enqueue", "expire_overdue", "poll_pending", "process_callback", "sweep"]
+__all__ = [
+    "ask_again_soon",
+    "beat_schedule",
+    "enqueue",
+    "expire_overdue",
+    "poll_pending",
+    "process_callback",
+    "send_link",
+    "sweep",
+]
 
 logger = logging.getLogger("gatewaypay.celery")
 
@@ -59,6 +68,12 @@ def expire_overdue() -> None:
 def sweep() -> None:
     """Re-drive callbacks and fulfilments."""
     services.sweep()
+
+
+@shared_task(name="gatewaypay.send_link", ignore_result=True)
+def send_link(order_id: str, digest: str, path: str, language: str) -> None:
+    """Mail the link to the payments of an order, if that is due to whoever asked."""
+    services.send_link(order_id, digest, path, language)
 
 
 def _batch_after_batch(work: Callable[[], int]) -> None:

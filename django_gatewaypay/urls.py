@@ -20,4 +20,5 @@ urlpatterns = [
     path("pay/<str:text_id>/", views.pay_page, name="pay"),
     path("return/<str:text_id>/", views.return_page, name="return"),
     path("check/", views.check_page, name="check"),
+    path("check/<str:signed>/", views.open_link, name="link"),
 ]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import django
+
 from example_project.gateways import choose_gateway
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "example_project.shop.middleware.one_name",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",  # the payment's pages speak the shopper's language
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -119,6 +122,13 @@ LOGGING = {
         name: {"handlers": ["line"], "level": "INFO", "propagate": False} for name in ("gatewaypay", "shop", "celery")
     },
 }
+
+# Mail is printed in the terminal. Django 6.1 calls its way out a mailer.
+MAIL_TO_TERMINAL = "example_project.shop.mail.TerminalBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": MAIL_TO_TERMINAL}}
+else:
+    EMAIL_BACKEND = MAIL_TO_TERMINAL
 
 # From here on: payments.
 

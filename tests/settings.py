@@ -3,6 +3,8 @@
 import base64
 import os
 
+import django
+
 from . import embedded
 
 # Only a test run needs servers; the type checker and makemigrations read these settings too.
@@ -81,6 +83,10 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [embedded.redis_url() if UNDER_TEST else "redis://127.0.0.1:9/0"]},
     }
 }
+
+# Mail goes nowhere. Django 6.1 calls its way out a mailer.
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 HOSTED_SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes for the tests!!").decode()
 GATEWAYPAY = {

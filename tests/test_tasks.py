@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import redis
 from celery import Celery, current_app
 from django.conf import settings as django_settings
+from django.test import Client
 from django.utils import timezone
 
 from django_gatewaypay import services, tasks
@@ -23,7 +25,7 @@ from tests.factories import make_order, make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NAMES = {"process_callback", "poll_pending", "expire_overdue", "sweep"}
+NAMES = {"process_callback", "poll_pending", "expire_overdue", "send_link", "sweep"}
 
 
 def broker_url() -> str:
@@ -72,9 +74,8 @@ def test_the_names_are_the_documented_ones(app: Celery) -> None:
     """Hosts route by them."""
     names = {f"gatewaypay.{name}" for name in NAMES}
 
-    assert {
-        task.name for task in (tasks.process_callback, tasks.poll_pending, tasks.expire_overdue, tasks.sweep)
-    } == names
+    ours = tasks.process_callback, tasks.poll_pending, tasks.expire_overdue, tasks.send_link, tasks.sweep
+    assert {task.name for task in ours} == names
     assert names <= set(app.tasks)
 
 
@@ -83,7 +84,7 @@ def test_the_beat_entries_name_tasks_that_exist(app: Celery) -> None:
     entries = tasks.beat_schedule()
 
     assert {entry["task"] for entry in entries.values()} == {
-        f"gatewaypay.{name}" for name in NAMES - {"process_callback"}
+        f"gatewaypay.{name}" for name in NAMES - {"process_callback", "send_link"}
     }
     assert all(entry.keys() == {"task", "schedule"} and 0 < entry["schedule"] <= 60 for entry in entries.values())
     assert tasks.beat_schedule() is not entries
@@ -222,17 +223,79 @@ def test_a_real_worker_finds_what_the_gateway_never_told(hosted: GatewayServer, 
     assert not Callback.objects.exists()
 
 
-def test_a_dead_broker_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Quickly, without an exception, and without the address of the broker."""
+# --- A link to the payments of an order.
+
+
+@pytest.fixture
+def asked(settings: Any, mailoutbox: list[Any]) -> Any:
+    """Ask for a link, at a host that runs a worker and knows the addresses of its orders."""
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"USE_CELERY": True, "ORDERS": "tests.shop.MailingShopOrders"}
+    row = make_transaction(order=make_order(email="ann@shop.example"))
+    return lambda: Client().post("/payments/check/", {"order_id": row.order_id, "email": "ann@shop.example"})
+
+
+def test_a_link_is_mailed_by_a_task(app: Celery, asked: Any, mailoutbox: list[Any]) -> None:
+    """Eager mode has mailed it when the view answers; no thread is started."""
+    app.conf.task_always_eager = True
+    response = asked()
+
+    assert response.status_code == 200
+    assert [mail.to for mail in mailoutbox] == [["ann@shop.example"]]
+    assert not lookups()
+
+
+def test_the_broker_is_told_no_address(app: Celery, asked: Any) -> None:
+    """What waits there is the order and a digest."""
+    asked()
+    [message] = queued()
+
+    assert message["headers"]["task"] == "gatewaypay.send_link"
+    assert "ann@" not in json.dumps(message["headers"]) + base64.b64decode(message["body"]).decode()
+
+
+def test_without_a_broker_a_thread_mails_the_link(dead: Celery, asked: Any, mailoutbox: list[Any]) -> None:
+    """The answer is the same."""
+    response = asked()
+    for thread in lookups():
+        thread.join(10)
+
+    assert response.status_code == 200
+    assert len(mailoutbox) == 1
+
+
+@pytest.mark.slow
+def test_a_real_worker_mails_the_link(app: Celery, asked: Any, mailoutbox: list[Any]) -> None:
+    """It knows neither the request's path nor its language, and the link is right."""
+    from celery.contrib.testing.worker import start_worker
+
+    asked()
+    before = list(mailoutbox)
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel=logging.WARNING):
+        wait_for(lambda: mailoutbox)
+
+    assert before == []
+    assert "https://shop.example/payments/check/" in mailoutbox[0].body
+
+
+def lookups() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gatewaypay-lookup"]
+
+
+@pytest.fixture
+def dead() -> Iterator[Celery]:
+    """An app whose broker is not there."""
     before = current_app._get_current_object()
     app = Celery("dead", broker="redis://:canary@127.0.0.1:9/0", set_as_current=True)
     app.set_default()
+    yield app
+    before.set_current()
+    before.set_default()
+
+
+def test_a_dead_broker_is_a_line_in_the_log(dead: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    """Quickly, without an exception, and without the address of the broker."""
     began = time.monotonic()
-    try:
-        taken = tasks.enqueue(tasks.sweep)
-    finally:
-        before.set_current()
-        before.set_default()
+    taken = tasks.enqueue(tasks.sweep)
 
     ours = [record.getMessage() for record in caplog.records if record.name == "gatewaypay.celery"]
     assert taken is False

@@ -3,7 +3,8 @@
 from .api import CancelView, GatewaysView, InitiateView, StatusView
 from .callbacks import callback
 from .health import health
-from .pages import check_page, pay_page, return_page
+from .lookup import check_page, open_link
+from .pages import pay_page, return_page
 
 __all__ = [
     "CancelView",
@@ -13,6 +14,7 @@ __all__ = [
     "callback",
     "check_page",
     "health",
+    "open_link",
     "pay_page",
     "return_page",
 ]

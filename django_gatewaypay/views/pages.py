@@ -20,14 +20,22 @@ from rest_framework.response import Response
 from .. import services, tasks
 from ..conf import settings
 from ..models import Transaction
-from ..permissions import find_owned, guest_ids, seconds_to_wait
+from ..permissions import find_owned, seconds_to_wait
 from ..serializers import websocket_path
-from ..services.access import owner_user, parse_id
+from ..services.access import parse_id
 from ..types import FINAL_STATES, State
 
-__all__ = ["check_page", "pay_page", "problem_page", "redirect_to_pay_page", "return_page"]
-
-LISTED = 20
+__all__ = [
+    "not_found_page",
+    "pay_page",
+    "problem_page",
+    "rate_limited",
+    "redirect_to_pay_page",
+    "render_page",
+    "return_page",
+    "see_other",
+    "slow_down_page",
+]
 
 
 def rate_limited(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -38,9 +46,7 @@ def rate_limited(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
         wait = seconds_to_wait(request, "page")
         if not wait:
             return view(request, *args, **kwargs)
-        response = _page(request, "gatewaypay/slow_down.html", {}, status=HTTPStatus.TOO_MANY_REQUESTS)
-        response["Retry-After"] = str(wait)
-        return response
+        return slow_down_page(request, wait)
 
     return limited
 
@@ -53,7 +59,7 @@ def rate_limited(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 def pay_page(request: HttpRequest, text_id: str) -> HttpResponse:
     """Instructions, the way to the gateway, and the live answer."""
     row = find_owned(request, text_id)
-    return _payment_page(request, row) if row else _not_found(request)
+    return _payment_page(request, row) if row else not_found_page(request)
 
 
 # A gateway may send the shopper back by POST: it is answered with a redirect and changes nothing.
@@ -67,39 +73,25 @@ def return_page(request: HttpRequest, text_id: str) -> HttpResponse:
     """The shopper is back: ask the gateway, then show what is true. The visit itself proves nothing."""
     if request.method == "POST":
         known = parse_id(text_id)
-        return _see_other(reverse("gatewaypay:return", args=[known])) if known else _not_found(request)
+        return see_other(reverse("gatewaypay:return", args=[known])) if known else not_found_page(request)
     row = find_owned(request, text_id)
     if row is None:
-        return _not_found(request)
+        return not_found_page(request)
     row = services.refresh_for_shopper(row)
     if settings.USE_CELERY and row.state in {State.PENDING, State.PROCESSING}:
         tasks.ask_again_soon(str(row.pk))
     return _payment_page(request, row)
 
 
-@login_not_required
-@transaction.non_atomic_requests
-@never_cache
-@require_safe
-@rate_limited
-def check_page(request: HttpRequest) -> HttpResponse:
-    """The payments that this visitor started, for whoever closed the page."""
-    user = owner_user(request)
-    mine = Transaction.objects.filter(user=user) if user else Transaction.objects.none()
-    guest = Transaction.objects.filter(pk__in=guest_ids(request.COOKIES), user=None)
-    rows = sorted([*mine[:LISTED], *guest], key=lambda row: row.created_at, reverse=True)
-    return _page(request, "gatewaypay/check.html", {"transactions": rows})
-
-
 def redirect_to_pay_page(row: Transaction) -> HttpResponseBase:
     """To the pay page, so that a reload does not send the form again."""
-    return _see_other(reverse("gatewaypay:pay", args=[row.pk]))
+    return see_other(reverse("gatewaypay:pay", args=[row.pk]))
 
 
 def problem_page(request: HttpRequest, answer: Response) -> HttpResponse:
     """An API problem, for a person."""
     problem: Any = answer.data
-    response = _page(request, "gatewaypay/problem.html", {"problem": problem}, status=answer.status_code)
+    response = render_page(request, "gatewaypay/problem.html", {"problem": problem}, status=answer.status_code)
     if answer.has_header("Retry-After"):
         response["Retry-After"] = answer["Retry-After"]
     return response
@@ -115,7 +107,7 @@ def _payment_page(request: HttpRequest, row: Transaction) -> HttpResponse:
         "websocket_path": websocket_path(row),
         "gateway_host": urlsplit(action.get("url", "")).hostname or "",
     }
-    return _page(request, "gatewaypay/pay.html", context, form_target=action.get("url", ""))
+    return render_page(request, "gatewaypay/pay.html", context, form_target=action.get("url", ""))
 
 
 def _screen(row: Transaction) -> str:
@@ -132,9 +124,18 @@ def _screen(row: Transaction) -> str:
     return "confirming" if waiting else "ready"
 
 
-def _page(
+def slow_down_page(request: HttpRequest, seconds: int) -> HttpResponse:
+    """429, and when to come again."""
+    context = {"minutes": -(-seconds // 60)}
+    response = render_page(request, "gatewaypay/slow_down.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def render_page(
     request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200, form_target: str = ""
 ) -> HttpResponse:
+    """A page for a person, with the headers of all our pages. `form_target` is where else its form may lead."""
     response = render(request, template, context, status=status)
     response["Content-Security-Policy"] = _policy(request, form_target)
     # Nothing to other sites. With "no-referrer" our own forms would carry `Origin: null`, which CSRF checks refuse.
@@ -157,11 +158,13 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc and parts.scheme else ""
 
 
-def _see_other(url: str) -> HttpResponse:
+def see_other(url: str) -> HttpResponse:
+    """303."""
     response = redirect(url)
     response.status_code = HTTPStatus.SEE_OTHER
     return response
 
 
-def _not_found(request: HttpRequest) -> HttpResponse:
-    return _page(request, "gatewaypay/not_found.html", {}, status=404)
+def not_found_page(request: HttpRequest) -> HttpResponse:
+    """The one page for what is not there and for what is not yours."""
+    return render_page(request, "gatewaypay/not_found.html", {}, status=404)

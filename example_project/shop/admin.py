@@ -26,7 +26,7 @@ class OrderAdmin(admin.ModelAdmin):
     list_filter = ("product", "currency")
     search_fields = ("id",)
     readonly_fields = (
-        "id", "product", "amount", "currency", "user", "paid_at", "fulfilments", "created_at",
+        "id", "product", "amount", "currency", "user", "email", "paid_at", "fulfilments", "created_at",
     )  # fmt: skip
     fields = readonly_fields
 

@@ -74,6 +74,7 @@ class Order(Priced):
     id = models.CharField(primary_key=True, max_length=12, default=new_order_id, editable=False)
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    email = models.EmailField(blank=True, help_text="Of a guest; a user's order uses that of the account.")
     created_at = models.DateTimeField(auto_now_add=True)
     paid_at = models.DateTimeField(null=True, blank=True)
     fulfilments = models.PositiveIntegerField(default=0, help_text="How often it was fulfilled; more than 1 is a bug.")

@@ -38,3 +38,9 @@ class ShopOrders(OrderHandler):
     def release(self, transaction: Transaction) -> None:
         # A shop with stock would put the goods back on the shelf here.
         logger.info("released order=%s", transaction.order_id)
+
+    def email(self, order_id: str) -> str:
+        order = Order.objects.select_related("user").filter(pk=order_id).first()
+        if order is None:
+            return ""
+        return order.user.email if order.user else order.email

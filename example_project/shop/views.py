@@ -1,6 +1,7 @@
 """The shop's pages. None of them touches a payment: the checkout's form leads to the package."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -11,13 +12,14 @@ from .models import Order, Product
 KEPT = 50
 
 
-def make_order(request: HttpRequest, product: Product) -> Order:
-    """A new order of the signed-in user, or of nobody."""
+def make_order(request: HttpRequest, product: Product, email: str = "") -> Order:
+    """A new order of the signed-in user, or of nobody, who may leave an address."""
     return Order.objects.create(
         product=product,
         amount_minor=product.amount_minor,
         currency=product.currency,
         user=request.user if request.user.is_authenticated else None,
+        email=email,
     )
 
 
@@ -53,7 +55,14 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def order_product(request: HttpRequest, slug: str) -> HttpResponse:
     """Order it, and go on to the checkout."""
-    made = make_order(request, get_object_or_404(Product, slug=slug))
+    found = get_object_or_404(Product, slug=slug)
+    email = request.POST.get("email", "").strip()
+    try:
+        Order._meta.get_field("email").clean(email, None)
+    except ValidationError:
+        context = {"product": found, "email": email, "wrong": True}
+        return render(request, "shop/product.html", context, status=422)
+    made = make_order(request, found, email)
     remember(request, made)
     return redirect("shop:checkout", made.pk)
 

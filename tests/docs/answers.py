@@ -5,15 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
+from django.core import signing
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+from django_gatewaypay import services
 from django_gatewaypay.conf import settings as ours
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.services import access
+from django_gatewaypay.services.lookup import SALT
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from django_gatewaypay.types import State
 
@@ -75,6 +79,10 @@ class Site:
         alias = change.get("alias", "hosted")
         return self.send("POST", f"callbacks/{alias}{self.slash}", change.get("body", body), kind, **headers)
 
+    def ask(self, order_id: str, email: str) -> Any:
+        """Ask for a link to the payments of an order."""
+        return self.send("POST", "check/", urlencode({"order_id": order_id, "email": email}).encode(), FORM)
+
     def throttle(self, scope: str) -> None:
         cache.clear()
         self.set(THROTTLES={**ours.THROTTLES, scope: "1/day"})
@@ -102,6 +110,7 @@ def answers(method: str, path: str, status: int) -> Callable[[Scenario], Scenari
 
 
 INITIATE = "/initiate/"
+LINK = "/check/{signed}/"
 
 
 @answers("POST", INITIATE, 201)
@@ -419,6 +428,50 @@ def the_shopper_checks(site: Site) -> Any:
     return site.send("GET", "check/")
 
 
+@answers("POST", "/check/", 200)
+def the_shopper_asks_for_a_link(site: Site) -> Any:
+    site.set(ORDERS="tests.shop.MailingShopOrders")
+    return site.ask("1", "ann@shop.example")
+
+
+@answers("POST", "/check/", 403)
+def the_form_for_a_link_has_no_csrf_token(site: Site) -> Any:
+    site.client = Client(enforce_csrf_checks=True)
+    return site.ask("1", "ann@shop.example")
+
+
+@answers("POST", "/check/", 404)
+def the_host_knows_no_addresses(site: Site) -> Any:
+    return site.ask("1", "ann@shop.example")
+
+
+@answers("POST", "/check/", 422)
+def it_is_no_address(site: Site) -> Any:
+    site.set(ORDERS="tests.shop.MailingShopOrders")
+    return site.ask("1", "ann")
+
+
+@answers("POST", "/check/", 429)
+def the_shopper_asks_too_often(site: Site) -> Any:
+    site.set(ORDERS="tests.shop.MailingShopOrders", THROTTLES={"lookup": "1/day"})
+    site.ask("1", "ann@shop.example")
+    return site.ask("1", "ann@shop.example")
+
+
+@answers("GET", LINK, 303)
+def the_shopper_opens_the_link(site: Site) -> Any:
+    site.set(ORDERS="tests.shop.MailingShopOrders")
+    row = make_transaction(order=make_order(email="ann@shop.example"))
+    claim = [row.order_id, services.address_digest(row.order_id, "ann@shop.example")]
+    return site.send("GET", f"check/{signing.dumps(claim, salt=SALT)}/")
+
+
+@answers("GET", LINK, 410)
+def the_link_is_broken(site: Site) -> Any:
+    return site.send("GET", "check/nothing/")
+
+
+@answers("GET", LINK, 429)
 @answers("GET", "/check/", 429)
 @answers("GET", "/pay/{id}/", 429)
 @answers("GET", "/return/{id}/", 429)

@@ -40,3 +40,15 @@ class ShopOrders(OrderHandler):
         orders.update(**changes)
         if mood == "raise_after":
             raise HookFailed("after writing")
+
+
+class MailingShopOrders(ShopOrders):
+    """A host that knows where its shoppers read their mail."""
+
+    def email(self, order_id: str) -> str:
+        from .models import Order
+
+        order = Order.objects.get(pk=order_id)
+        if order.mood == "raise":
+            raise HookFailed(f"{order.email} cannot be read")
+        return order.email

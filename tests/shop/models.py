@@ -9,6 +9,7 @@ class Order(models.Model):
     price_minor = models.BigIntegerField(default=1999)
     currency = models.CharField(max_length=3, default="EUR")
     user_id = models.IntegerField(null=True)
+    email = models.CharField(max_length=254, default="")
     paid = models.BooleanField(default=False)
     fulfilments = models.IntegerField(default=0)
     releases = models.IntegerField(default=0)

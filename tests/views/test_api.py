@@ -665,7 +665,7 @@ def test_addresses_are_counted_apart_and_limits_too(client: Client, settings: An
 
 def test_the_limits_are_on_by_default(client: Client, hosted: GatewayServer) -> None:
     """A host that says nothing has limits."""
-    assert GatewayPaySettings().THROTTLES.keys() == {"initiate", "status", "page"}
+    assert GatewayPaySettings().THROTTLES.keys() == {"initiate", "status", "page", "lookup"}
 
     answers = [client.post("/payments/initiate/", "{}", "application/json").status_code for _ in range(61)]
     assert (answers[:60], answers[60]) == ([422] * 60, 429)

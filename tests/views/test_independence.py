@@ -189,5 +189,5 @@ def test_the_suite_mounts_all_of_it() -> None:
     names: dict[Any, Callable[..., Any]] = get_resolver("django_gatewaypay.urls").reverse_dict
 
     assert {name for name in names if isinstance(name, str)} == {
-        "initiate", "status", "cancel", "gateways", "callback", "pay", "return", "check", "health"
+        "initiate", "status", "cancel", "gateways", "callback", "pay", "return", "check", "link", "health"
     }  # fmt: skip
