@@ -165,8 +165,8 @@ def test_static_files(shopper: Shopper) -> None:
     for path in (
         "shop/shop.css",
         "shop/art/sencha.svg",
-        "gatewaypay/pay.css",
-        "gatewaypay/pay.js",
+        "gatewaypay/gatewaypay.css",
+        "gatewaypay/gatewaypay.js",
         "admin/css/base.css",
     ):
         assert shopper.get(f"/static/{path}").status_code == 200

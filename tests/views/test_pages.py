@@ -16,8 +16,9 @@ from django.utils import timezone
 from django_gatewaypay.lifecycle import apply_update
 from django_gatewaypay.models import Transaction, TransactionEvent
 from django_gatewaypay.permissions import COOKIE, COOKIE_SALT
+from django_gatewaypay.screens import ADVICE
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
-from django_gatewaypay.types import PaymentUpdate, Source, State
+from django_gatewaypay.types import DECLINE_CODES, PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
 from tests.views.conftest import Post, bearer
 
@@ -41,8 +42,8 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     @property
-    def main(self) -> dict[str, str | None]:
-        return self.find("main")[0]
+    def status(self) -> dict[str, str | None]:
+        return self.find("gatewaypay-status")[0]
 
 
 @pytest.fixture
@@ -61,29 +62,34 @@ def late_success() -> Transaction:
     return apply_update(row.pk, PaymentUpdate(state=State.SUCCESS, captured=row.amount), source=Source.POLL).transaction
 
 
-SCREENS: list[tuple[str, Any, str, str, bool]] = [
-    ("ready", lambda: make_transaction("pending"), "ready", "Pay securely", False),
-    ("preparing", lambda: make_transaction("created"), "preparing", "Preparing your payment", False),
-    (
-        "back",
-        lambda: make_transaction("pending", waiting_since=timezone.now()),
-        "confirming",
-        "We are confirming your payment",
-        False,
-    ),
-    ("bank", lambda: make_transaction("processing"), "confirming", "We are confirming your payment", False),
-    ("reserved", lambda: make_transaction("authorized"), "confirming", "We are confirming your payment", False),
-    ("held", lambda: make_transaction("held"), "review", "We are checking your payment", False),
-    ("paid", lambda: make_transaction("success"), "success", "Thank you. Your order is on its way", True),
-    ("late", late_success, "success", "Your payment arrived after its time had passed", True),
-    ("failed", lambda: make_transaction("failed"), "failure", "The payment was not accepted", True),
-    ("canceled", lambda: make_transaction("canceled"), "failure", "The payment was canceled", True),
-    ("expired", lambda: make_transaction("expired"), "failure", "The time to pay has passed", True),
+def waiting(seconds: int, state: str = "pending") -> Transaction:
+    return make_transaction(state, waiting_since=timezone.now() - timedelta(seconds=seconds))
+
+
+CONFIRMING, GUARDED, LEFT_OPEN = "We are confirming your payment", {"in-flight", "guard"}, {"in-flight"}
+SCREENS: list[tuple[str, Any, str, str, str, set[str]]] = [
+    ("ready", lambda: make_transaction("pending"), "ready", "", "Pay securely", set()),
+    ("preparing", lambda: make_transaction("created"), "preparing", "", "Preparing your payment", GUARDED),
+    ("back", lambda: waiting(0), "confirming", "soon", CONFIRMING, GUARDED),
+    ("a while", lambda: waiting(20), "confirming", "longer", "longer than usual", GUARDED),
+    ("long", lambda: waiting(100), "confirming", "patience", "you may close this window now", LEFT_OPEN),
+    ("bank", lambda: waiting(3, "processing"), "confirming", "soon", CONFIRMING, GUARDED),
+    ("reserved", lambda: make_transaction("authorized"), "confirming", "reserved", "The amount is reserved", set()),
+    ("held", lambda: make_transaction("held"), "review", "", "We are checking your payment", set()),
+    ("paid", lambda: make_transaction("success"), "success", "", "Thank you. We have received €19.99", set()),
+    ("late", late_success, "success", "late", "Your payment arrived after its time had passed", set()),
+    ("failed", lambda: make_transaction("failed"), "failure", "failed", "The payment was not accepted", set()),
+    ("canceled", lambda: make_transaction("canceled"), "failure", "canceled", "The payment was canceled", set()),
+    ("expired", lambda: make_transaction("expired"), "failure", "expired", "The time to pay has passed", set()),
 ]
 
 
-@pytest.mark.parametrize(("name", "make", "screen", "text", "final"), SCREENS, ids=[case[0] for case in SCREENS])
-def test_each_state_has_its_screen(name: str, make: Any, screen: str, text: str, final: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "make", "screen", "phase", "text", "switches"), SCREENS, ids=[case[0] for case in SCREENS]
+)
+def test_each_state_has_its_screen(
+    name: str, make: Any, screen: str, phase: str, text: str, switches: set[str]
+) -> None:
     """The words, and the attributes by which the page keeps itself true."""
     row = make()
     response = show(row)
@@ -92,19 +98,51 @@ def test_each_state_has_its_screen(name: str, make: Any, screen: str, text: str,
     assert response.status_code == 200
     assert text in response.text
     assert (
-        page.main.items()
+        page.status.items()
         >= {
-            "data-screen": screen,
-            "data-version": str(row.version),
-            "data-status-url": f"/payments/status/{row.pk}/",
-            "data-page-url": f"/payments/pay/{row.pk}/",
-            "data-return-url": f"/payments/return/{row.pk}/",
-            "data-websocket-path": f"/ws/payments/{row.pk}/",
+            "transaction-id": str(row.pk),
+            "status": str(row.status),
+            "state": str(row.state),
+            "version": str(row.version),
+            "screen": screen,
+            "phase": phase,
+            "status-url": f"/payments/status/{row.pk}/",
+            "page-url": f"/payments/pay/{row.pk}/",
+            "return-url": f"/payments/return/{row.pk}/",
+            "websocket-url": f"/ws/payments/{row.pk}/",
         }.items()
     )
-    assert ("data-final" in page.main) is final
-    assert "19.99" in response.text
+    assert {"in-flight", "guard"} & page.status.keys() == switches
+    assert "token" not in page.status
+    assert "€19.99" in response.text
     assert str(row.pk) in response.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("insufficient_funds", "There is not enough money in the account"),
+        ("expired_card", "The card has expired."),
+        ("authentication_failed", "The payment was not confirmed with your bank"),
+        ("fraud_suspected", "Your bank can tell you why."),
+        ("lost_or_stolen", "Your bank can tell you why."),
+        ("declined", "Your bank can tell you why."),
+    ],
+)
+def test_a_decline_is_told_with_what_to_do_about_it(reason: str, text: str) -> None:
+    """In plain words; a suspicion is the bank's to tell."""
+    row = make_transaction("pending")
+    apply_update(row.pk, PaymentUpdate(state=State.FAILED, decline_code=reason), source=Source.POLL)
+    html = show(row).text
+
+    assert text in html
+    assert "fraud" not in html
+    assert "stolen" not in html
+
+
+def test_every_piece_of_advice_is_about_a_known_decline() -> None:
+    """A code that no adapter uses would never be shown."""
+    assert ADVICE.keys() < DECLINE_CODES
 
 
 @pytest.mark.parametrize("state", ["held", "success", "processing"])
@@ -143,7 +181,7 @@ def test_the_way_to_the_gateway_may_be_a_form(started: Transaction) -> None:
     response = show(started)
     page = Page(response.text)
 
-    assert page.find("form") == [{"method": "post", "action": "https://bank.example/pay"}]
+    assert page.find("form") == [{"method": "post", "action": "https://bank.example/pay", "data-gatewaypay-go": None}]
     assert {field["name"]: field["value"] for field in page.find("input")} == action["fields"]
     assert not any("alert" in str(attributes) for attributes in page.find("script"))
     assert "form-action 'self' https://bank.example;" in response["Content-Security-Policy"]

@@ -2,7 +2,7 @@
 // The server renders every screen: this file knows no words. Its interface is in gatewaypay.d.ts.
 
 const POLLS = [2000, 5000, 10000, 15000];
-const [PING, RESYNC, SILENCE, HANDSHAKE, REQUEST] = [25000, 20000, 10000, 20000, 20000];
+const [RESYNC, SILENCE, HANDSHAKE, REQUEST] = [10000, 10000, 20000, 20000];
 // The server closes a socket that sends more than 20 frames a minute.
 const FRAMES_PER_MINUTE = 15;
 
@@ -153,26 +153,25 @@ class Watch {
     this.#frames = [];
     this.#life.cancel("poll");
     this.#life.later("silence", SILENCE, () => this.#drop());
-    this.#repeat("ping", PING);
-    // A nudge may be lost on its way to an open socket.
-    this.#repeat("resync", RESYNC);
+    this.#resyncLater();
   }
 
-  #repeat(word, ms) {
-    this.#life.later(word, ms, () => {
-      this.#send(word);
-      this.#repeat(word, ms);
+  /** A nudge may be lost on its way to an open socket. */
+  #resyncLater() {
+    this.#life.later("resync", RESYNC, () => {
+      this.#send();
+      this.#resyncLater();
     });
   }
 
-  /** Every frame has an answer: without one the socket is half-open. */
-  #send(word) {
+  /** It has an answer always: without one the socket is half-open. */
+  #send() {
     const now = performance.now();
     this.#frames = this.#frames.filter((at) => at > now - 60000);
     if (this.#frames.length >= FRAMES_PER_MINUTE) return;
     this.#frames.push(now);
     if (!this.#life.waits("silence")) this.#life.later("silence", SILENCE, () => this.#drop());
-    this.#socket.send(word);
+    this.#socket.send("resync");
   }
 
   #heard(text) {
@@ -194,7 +193,7 @@ class Watch {
     const socket = this.#socket;
     this.#socket = null;
     socket.close();
-    this.#life.cancel("silence", "ping", "resync");
+    this.#life.cancel("silence", "resync");
     this.#reconnectLater();
     if (!this.#life.waits("poll")) this.#planPoll();
   }
@@ -220,7 +219,7 @@ class Watch {
     const now = performance.now();
     if (now - this.#resynced < 2000) return;
     this.#resynced = now;
-    if (this.#isOpen()) this.#send("resync");
+    if (this.#isOpen()) this.#send();
     // After a long silence, as of a locked phone, the line is probably dead.
     if (!this.#isOpen() || Date.now() - this.#heardAt > 30000) this.#poll();
   }
@@ -265,7 +264,7 @@ export function watch(transaction, { onChange, onError } = {}) {
   return { stop: () => one.stop(), check: () => one.check(), get current() { return one.current; } };
 }
 
-const SHOWN = ["status", "state", "version", "screen", "phase", "in-flight"];
+const SHOWN = ["status", "state", "version", "screen", "phase", "in-flight", "guard"];
 const [FIRST_ASK, ASK, SLOW_ASK, SLOW_AFTER] = [3000, 10000, 30000, 120000];
 
 const all = (root, name) => [...root.querySelectorAll(`[data-gatewaypay-${name}]`)];
