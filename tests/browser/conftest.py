@@ -1,6 +1,5 @@
 """A real browser: Debian's Chromium, driven by Playwright. Without one these tests skip, loudly."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,20 +9,13 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from tests.journeys.conftest import server_url as server_url
 from tests.journeys.conftest import site as site
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from .browsers import ARGUMENTS, chromium_path
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser for a module; its event loop in this thread must not outlive it."""
-    path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    path = chromium_path()
     if path is None:
         pytest.skip("NO BROWSER: install Debian's chromium to run the browser tests")
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
