@@ -21,9 +21,9 @@ from .. import services, tasks
 from ..conf import settings
 from ..models import Transaction
 from ..permissions import find_owned, seconds_to_wait
-from ..serializers import websocket_path
+from ..screens import screen_context
 from ..services.access import parse_id
-from ..types import FINAL_STATES, State
+from ..types import State
 
 __all__ = [
     "not_found_page",
@@ -98,30 +98,8 @@ def problem_page(request: HttpRequest, answer: Response) -> HttpResponse:
 
 
 def _payment_page(request: HttpRequest, row: Transaction) -> HttpResponse:
-    action = row.next_action or {}
-    context = {
-        "transaction": row,
-        "screen": _screen(row),
-        "final": row.state in FINAL_STATES,
-        "action": action,
-        "websocket_path": websocket_path(row),
-        "gateway_host": urlsplit(action.get("url", "")).hostname or "",
-    }
-    return render_page(request, "gatewaypay/pay.html", context, form_target=action.get("url", ""))
-
-
-def _screen(row: Transaction) -> str:
-    """Which of the page's screens tells the truth about a row."""
-    if row.state == State.SUCCESS:
-        return "success"
-    if row.state in FINAL_STATES:
-        return "failure"
-    if row.state == State.HELD:
-        return "review"
-    if row.state == State.CREATED:
-        return "preparing"
-    waiting = row.waiting_since is not None or row.state != State.PENDING
-    return "confirming" if waiting else "ready"
+    context = screen_context(row)
+    return render_page(request, "gatewaypay/pay.html", context, form_target=context["action"].get("url", ""))
 
 
 def slow_down_page(request: HttpRequest, seconds: int) -> HttpResponse:
@@ -144,7 +122,7 @@ def render_page(
 
 
 def _policy(request: HttpRequest, form_target: str) -> str:
-    assets = _origin(static("gatewaypay/pay.css"))
+    assets = _origin(static("gatewaypay/gatewaypay.css"))
     socket = f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}"
     return (
         f"default-src 'none'; script-src 'self' {assets}; style-src 'self' {assets}; img-src 'self' data: {assets}; "

@@ -7,6 +7,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from django_gatewaypay.models import Transaction
+
 from .models import Order, Product
 
 KEPT = 50
@@ -81,8 +83,10 @@ def checkout(request: HttpRequest, order_id: str) -> HttpResponse:
 @never_cache
 @require_safe
 def order(request: HttpRequest, order_id: str) -> HttpResponse:
-    """One order, and whether it is paid."""
-    return render(request, "shop/order.html", {"order": find_order(request, order_id)})
+    """One order, with its payment."""
+    found = find_order(request, order_id)
+    payment = Transaction.objects.filter(order_id=found.pk).order_by("-created_at").first()
+    return render(request, "shop/order.html", {"order": found, "payment": payment})
 
 
 @never_cache
