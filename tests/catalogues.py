@@ -7,6 +7,7 @@ what is gone, and compiles. GNU gettext is not needed.
 import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel import Locale
@@ -23,6 +24,8 @@ __all__ = ["LANGUAGES", "collect", "compiled", "read", "update"]
 PACKAGE = Path(django_gatewaypay.__file__).parent
 #: Folder names, as Django wants them.
 LANGUAGES = ("ar", "de", "en", "es", "fr", "hi", "ja", "pt_BR", "zh_Hans")
+#: No dates: two runs over the same source write the same file.
+UNDATED = datetime(2026, 1, 1, tzinfo=UTC)
 KEYWORDS = {
     "_": None, "gettext": None, "gettext_lazy": None, "gettext_noop": None, "ngettext": (1, 2),
     "ngettext_lazy": (1, 2), "pgettext": ((1, "c"), 2), "pgettext_lazy": ((1, "c"), 2),
@@ -56,11 +59,27 @@ def file_of(language: str) -> Path:
     return PACKAGE / "locale" / language / "LC_MESSAGES" / "django.po"
 
 
+def empty(language: str) -> Catalog:
+    return Catalog(
+        locale=Locale.parse(language),
+        header_comment="# The texts of django_gatewaypay, kept in step by `python -m tests.catalogues`.",
+        project="django-gatewaypay",
+        version="",
+        msgid_bugs_address="",
+        last_translator="",
+        language_team=language,
+        creation_date=UNDATED,
+        revision_date=UNDATED,
+        charset="utf-8",
+        fuzzy=False,
+    )
+
+
 def read(language: str) -> Catalog:
     """The translations of one language, or an empty catalogue."""
     path = file_of(language)
     if not path.exists():
-        return Catalog(locale=Locale.parse(language), project="django-gatewaypay", charset="utf-8")
+        return empty(language)
     with path.open("rb") as file:
         return read_po(file, locale=language)
 
@@ -75,14 +94,12 @@ def compiled(catalog: Catalog) -> bytes:
 def update(language: str) -> int:
     """Bring one language into step with the source; how many texts wait for a translation."""
     source, known = collect(), read(language)
-    fresh = Catalog(locale=Locale.parse(language), project="django-gatewaypay", charset="utf-8", fuzzy=False)
+    fresh = empty(language)
     for message in source:
         if message.id:
             said = known.get(message.id, message.context)
             string = said.string if said else (message.id if language == "en" else "")
             fresh.add(message.id, string, message.locations, context=message.context)
-    # No dates and no names: two runs over the same source write the same file.
-    fresh.mime_headers = [header for header in fresh.mime_headers if header[0] in {"Content-Type", "Plural-Forms"}]
     path = file_of(language)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
