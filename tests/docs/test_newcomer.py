@@ -134,7 +134,7 @@ class Shopper:
 
     @property
     def screen(self) -> str:
-        found = re.search(r'data-screen="(\w+)"', self.page.text)
+        found = re.search(r'screen="(\w+)"', self.page.text)
         return found.group(1) if found else ""
 
     def status(self) -> dict[str, object]:

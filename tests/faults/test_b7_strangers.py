@@ -171,7 +171,7 @@ def test_visiting_the_return_page_without_paying(world: World) -> None:
 
     assert world.fate(row) == ("pending", 0)
     assert world.status(row)["status"] == "pending"
-    assert not [page for page in pages if 'data-screen="success"' in page]
+    assert not [page for page in pages if 'screen="success"' in page]
 
 
 def test_repeat_visits_change_nothing_and_ask_little(world: World) -> None:
@@ -182,7 +182,7 @@ def test_repeat_visits_change_nothing_and_ask_little(world: World) -> None:
     pages = [world.page(row, name) for _ in range(15) for name in ("return", "pay")]
 
     assert world.fate(row) == ("success", 1)
-    assert 'data-screen="success"' in pages[-1]
+    assert 'screen="success"' in pages[-1]
     assert len(world.server.requests) == 1
 
 

@@ -395,7 +395,7 @@ def test_a_form_that_fails_is_answered_for_people(hosted: GatewayServer, client:
     """A page with the same status, the same Retry-After, and no JSON."""
     in_flight = make_transaction("created", claimed_until=timezone.now() + timedelta(seconds=30))
     table = [
-        ("order_id=99999", 404, "There is no such order."),
+        ("order_id=99999", 404, "This order cannot be found, or it is not yours."),
         (f"order_id={make_order(mood='refuse').pk}", 422, "This order is paid already."),
         ("gateway=", 422, "The request has invalid fields."),
         (f"order_id={make_order().pk}&amount=1", 422, "The request has invalid fields."),
@@ -409,7 +409,7 @@ def test_a_form_that_fails_is_answered_for_people(hosted: GatewayServer, client:
     cache.clear()
     throttled = [client.post("/payments/initiate/", "order_id=99999", FORM) for _ in range(2)][-1]
 
-    for response, status, text in [*found, (silent, 503, "gives no answer"), (throttled, 429, "throttled")]:
+    for response, status, text in [*found, (silent, 503, "gives no answer"), (throttled, 429, "You have tried very often.")]:
         assert (response.status_code, response["Content-Type"]) == (status, "text/html; charset=utf-8")
         assert text in response.text
         assert "default-src 'none'" in response["Content-Security-Policy"]
