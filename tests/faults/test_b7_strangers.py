@@ -22,7 +22,7 @@ from .world import World, only, snapshot
 
 #: Every address that names a transaction, and how it is asked.
 OWNED = {"status": "get", "cancel": "post", "pay": "get", "return": "get"}
-OPEN_TO_ALL = {"initiate", "gateways", "callback", "health", "check"}
+OPEN_TO_ALL = {"initiate", "gateways", "callback", "health", "check", "link"}
 
 
 def test_every_address_is_known_to_the_sweep() -> None:
