@@ -7,7 +7,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
 from babel.numbers import format_currency
 from django import template
-from django.utils.timezone import template_localtime
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import get_language
 from moneyed import Money
 
@@ -43,7 +43,7 @@ def gatewaypay_money(amount: Money) -> str:
 @register.filter
 def gatewaypay_moment(moment: datetime) -> str:
     """Date and time in the shopper's language, in Django's current time zone."""
-    return format_datetime(template_localtime(moment), "medium", locale=shopper_locale())
+    return format_datetime(localtime(moment) if is_aware(moment) else moment, "medium", locale=shopper_locale())
 
 
 def shopper_locale() -> Locale:
