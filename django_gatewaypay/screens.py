@@ -26,7 +26,7 @@ ADVICE: dict[str, Promise] = {
     "card_not_supported": _("This card cannot be used for this kind of payment."),
     "currency_not_supported": _("This card or account cannot be used for this currency."),
     "expired_card": _("The card has expired."),
-    "incorrect_address": _("The address is not the one that your bank knows."),
+    "incorrect_address": _("The billing address is not the one that your bank knows."),
     "incorrect_cvc": _("The security code of the card was not right."),
     "incorrect_number": _("The card number was not right."),
     "insufficient_funds": _("There is not enough money in the account, or its limit has been reached."),

@@ -199,7 +199,7 @@ def test_the_timeline_tells_who_what_when_and_on_what_evidence(admin_client: Cli
     said = ["The shopper started the payment", "The gateway told us", "evt_first", "19.99 EUR", "evt_second"]
     assert all(text in shown for text in said)
     assert "A callback that changed nothing" in shown
-    assert "Order fulfilled by the shop" in shown
+    assert "Fulfilment of the order" in shown
     assert shown.index("The shopper started the payment") < shown.index("The gateway told us")
 
 

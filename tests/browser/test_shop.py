@@ -209,12 +209,12 @@ def test_back_does_not_lead_to_paying_twice(demo: Demo, person: BrowserContext) 
 def test_back_from_the_gateway_explains_itself(demo: Demo, person: BrowserContext) -> None:
     """Whoever turns round at the gateway reads, in the page, what to do if they have paid."""
     page = check_out(person, demo)
-    assert not page.get_by_text("You have been at").is_visible()
+    assert not page.get_by_text("You have been to").is_visible()
     page.get_by_role("link", name="Continue to payment").click()
     page.wait_for_url("**/sandbox/**")
     page.go_back()
 
-    expect(page.get_by_text("You have been at")).to_be_visible()
+    expect(page.get_by_text("You have been to")).to_be_visible()
 
 
 def test_leaving_asks_first_only_while_the_answer_is_open(demo: Demo, person: BrowserContext) -> None:
