@@ -264,7 +264,7 @@ def test_without_javascript(chromium: Browser, demo: Demo) -> None:
 
 @pytest.mark.parametrize(
     ("language", "ready", "paid", "direction"),
-    [("de-DE", "Sicher bezahlen", "Zahlung erhalten", "ltr"), ("ar", "ادفع بأمان", "تم استلام الدفعة", "rtl")],
+    [("de-DE", "Sicher bezahlen", "Zahlung erhalten", "ltr"), ("ar", "الدفع بأمان", "تم استلام الدفعة", "rtl")],
 )
 def test_in_another_language(
     chromium: Browser, demo: Demo, language: str, ready: str, paid: str, direction: str
