@@ -27,18 +27,23 @@ help:  ## what there is
 demo: $(VENV)/demo.stamp  ## a small shop on http://127.0.0.1:$PORT/, with everything it needs
 	$(BIN)/python -m example_project.demo
 
-# The two databases side by side: two cores are busy, and neither waits for the other. The coverage of both is judged.
-suite = GATEWAYPAY_TEST_DB=$(1) COVERAGE_FILE=.coverage.$(1) \
-	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
+# Side by side, because much of it is waiting: SQLite, PostgreSQL, and the demo shop with its browsers (on SQLite).
+# With PYTEST_ARGS, what they choose on both databases. The coverage of all together is judged.
+SHOP := tests/browser tests/example tests/docs
+SIDES := postgres $(if $(PYTEST_ARGS),,shop)
+only.shop := $(SHOP)
+only.sqlite := $(if $(PYTEST_ARGS),,$(SHOP:%=--ignore=%))
+suite = GATEWAYPAY_TEST_DB=$(if $(filter postgres,$(1)),postgres,sqlite) COVERAGE_FILE=.coverage.$(1) \
+	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= --cov-fail-under=0 $(only.$(1)) $(PYTEST_ARGS)
 
 test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with coverage of both
-	@rm -f .coverage .coverage.*
-	@status=0; $(call suite,postgres) > .pytest-postgres.log 2>&1 & other=$$!; \
-	trap 'kill $$other' INT TERM; echo "== the suite on sqlite"; \
-	$(call suite,sqlite) || status=1; \
-	echo "== the suite on postgres, which ran beside it"; \
-	wait $$other || status=1; cat .pytest-postgres.log; \
-	$(BIN)/python -m coverage combine -q .coverage.sqlite .coverage.postgres && $(BIN)/python -m coverage report || status=1; \
+	@rm -f .coverage .coverage.* .pytest-*.log
+	@status=0; others=; trap 'kill $$others' INT TERM; \
+	$(foreach side,$(SIDES),$(call suite,$(side)) > .pytest-$(side).log 2>&1 & others="$$others $$!";) \
+	echo "== the suite on sqlite"; $(call suite,sqlite) || status=1; \
+	for other in $$others; do wait $$other || status=1; done; \
+	for side in $(SIDES); do echo "== $$side, which ran beside it"; cat .pytest-$$side.log; done; \
+	$(BIN)/python -m coverage combine -q .coverage.* && $(BIN)/python -m coverage report || status=1; \
 	exit $$status
 
 prove: $(VENV)/prove.stamp  ## the long proof, resumable; QUICK=1 within minutes, PART="simulation storms" alone
@@ -55,7 +60,7 @@ docs: $(VENV)/docs.stamp  ## the documentation, in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 clean:  ## forget everything that was made
-	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest-postgres.log .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest-*.log .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find django_gatewaypay example_project tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(VENV)/%.stamp: pyproject.toml | $(VENV)/made.stamp

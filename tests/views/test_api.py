@@ -409,7 +409,11 @@ def test_a_form_that_fails_is_answered_for_people(hosted: GatewayServer, client:
     cache.clear()
     throttled = [client.post("/payments/initiate/", "order_id=99999", FORM) for _ in range(2)][-1]
 
-    for response, status, text in [*found, (silent, 503, "gives no answer"), (throttled, 429, "You have tried very often.")]:
+    for response, status, text in [
+        *found,
+        (silent, 503, "gives no answer"),
+        (throttled, 429, "You have tried very often."),
+    ]:
         assert (response.status_code, response["Content-Type"]) == (status, "text/html; charset=utf-8")
         assert text in response.text
         assert "default-src 'none'" in response["Content-Security-Policy"]
