@@ -26,7 +26,9 @@ def server_url() -> Iterator[str]:
     from tests.asgi import application
 
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application, lifespan="off", log_level="warning", ws="websockets-sansio")
+    config = uvicorn.Config(
+        application, lifespan="off", log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
