@@ -84,7 +84,7 @@ def pay() -> dict[str, Any]:
             Client().post(f"/{MOUNT}callbacks/hosted/", body, content_type=kind, headers=headers).status_code
         )
         said["forged"] = Client().post(f"/{MOUNT}callbacks/hosted/", body, content_type=kind).status_code
-        said["return"] = "Payment received" in client.get(f"/{MOUNT}return/{started['id']}/").text
+        said["return"] = 'screen="success"' in client.get(f"/{MOUNT}return/{started['id']}/").text
         said["check"] = started["id"] in client.get(f"/{MOUNT}check/").text
         said["gateways"] = client.get(f"/{MOUNT}gateways/").status_code
         said["state"] = client.get(ours).json()["state"]
