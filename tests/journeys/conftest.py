@@ -20,7 +20,8 @@ from tests.factories import make_order
 from tests.shop.models import Order
 
 
-@pytest.fixture(scope="session")
+# For a module at a time: a clock that a test elsewhere moves stops the server's own for ever.
+@pytest.fixture(scope="module")
 def server_url() -> Iterator[str]:
     """The suite's ASGI application on a free loopback port."""
     from tests.asgi import application
@@ -36,7 +37,7 @@ def server_url() -> Iterator[str]:
         time.sleep(0.01)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
-    thread.join(60)
+    thread.join(10)
     listener.close()
 
 

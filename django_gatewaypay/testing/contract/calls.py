@@ -60,7 +60,8 @@ class CallTests(Bench):
     @pytest.mark.parametrize("kind", NO_ANSWERS)
     def test_no_answer_is_an_unknown_outcome(self, server: GatewayServer, kind: str, call: str) -> None:
         """Neither yes nor no."""
-        gateway = self.make_gateway(server.url, self.secrets, timeout=(1, 0.15))
+        # Impatient only where it has to be: on a busy machine other answers take their time.
+        gateway = self.make_gateway(server.url, self.secrets, timeout=(1, 0.15 if kind == "timeout" else 5))
         try:
             assert type(self.fails(server, gateway, call, NO_ANSWERS[kind])) is GatewayUnavailable
         finally:
