@@ -194,15 +194,14 @@ def check_retries(books: Books) -> None:
         hold(23, dead or waits == (owed.next_attempt_at is not None), f"{owed} is {owed.state} and never tried again")
         told = "hook_dead" in books.transactions[owed.transaction_id].attention_codes
         hold(23, not dead or told or owed.next_attempt_at, f"{owed} was given up and nobody is told")
-        _check_dead(owed, dead)
+        # Not for ever: a row that was given up comes up once more, until its payment is flagged.
+        hold(23, not dead or owed.last_error, f"{owed} was given up without a word")
     for callback in books.callbacks.values():
-        _check_dead(callback, callback.state == Callback.State.DEAD)
+        gone = callback.state == Callback.State.DEAD
+        said = callback.last_error and callback.next_attempt_at is None
+        hold(23, not gone or said, f"{callback} was given up without a word")
         capped = callback.state != Callback.State.RECEIVED or callback.attempts < settings.MAX_ATTEMPTS
         hold(23, capped, f"callback {callback} is still tried after {callback.attempts} attempts")
-
-
-def _check_dead(row: Callback | Fulfilment, dead: bool) -> None:
-    hold(23, not dead or (row.last_error and row.next_attempt_at is None), f"{row} was given up without a word")
 
 
 def check_staff(books: Books) -> None:

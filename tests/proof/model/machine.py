@@ -197,7 +197,8 @@ class Machine(Observed):
             assert len(answer) == (not again)
         fact = self.in_time(subject, letter.fact)
         if not again:
-            subject.heard.append(letter.fact)
+            if Callback.objects.filter(event_id=letter.event_id).exists():  # else the process died before it had it
+                subject.heard.append(letter.fact)
             unmatched = subject.payment.state == "created"
             self.tell(subject, [fact], calm and not unmatched)
 
