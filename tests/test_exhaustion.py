@@ -14,6 +14,8 @@ from django_gatewaypay.types import CLOSED_STATES, State
 from tests.proof.exhaustion import WORLDS, Exhaustion, Walk, World, walk
 from tests.proof.exhaustion_rules import LETTERS
 
+# Millions of steps of one function, whose lines others cover.
+pytestmark = pytest.mark.no_cover
 # The mutation run walks less far, some hundred times.
 LENGTH = int(os.environ.get("GATEWAYPAY_TEST_WALK", "4"))
 Decide = Callable[..., Decision]

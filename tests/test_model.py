@@ -18,7 +18,7 @@ from tests.proof.model.machine import play, stage
 from tests.proof.model.plain import Expectation, Fact, Payment
 from tests.shop.models import Order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 # `.ci/run` plays 300 x 50 in the quick proof, on two cores and without measuring coverage.
 RUNS, STEPS = 40, 50

@@ -16,7 +16,7 @@ from django_gatewaypay.types import State
 from django_gatewaypay.views import callbacks
 from tests.proof.simulation.simulation import Outcome, simulate
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 PAYMENTS = 10
 

@@ -25,7 +25,7 @@ from tests.proof.storms_genuine import GENUINE
 from tests.proof.storms_mutated import Door, is_deliverable
 from tests.proof.storms_site import Address, configured
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 Patch = pytest.MonkeyPatch
 SEED = 20_261_122

@@ -9,7 +9,7 @@ from django_gatewaypay.gateways.circuit import Circuit
 from django_gatewaypay.services import refreshing
 from tests.proof.weather import Outage, Weather
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.no_cover, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 ROWS, MINUTES = 60, 2
 

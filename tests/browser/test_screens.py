@@ -119,4 +119,4 @@ def test_a_page_is_light(site: Site, page: Page) -> None:
 
     assert sum(sizes.values()) < 60_000, sizes
     assert {url.startswith(site.url) for url in sizes} == {True}
-    assert len(sizes) <= 4  # the page, its style and script, and the status once if the socket is slow
+    assert len(sizes) == 3  # the page, its style and its script

@@ -480,11 +480,13 @@ describe("half-open sockets", () => {
 });
 
 describe("resync", () => {
+  const returned = { persisted: true };
+
   for (const name of ["focus", "online", "pageshow"]) {
     test(`${name} asks over the open socket`, async () => {
       startLive();
       await world.pass(3000);
-      await world.fire(name);
+      await world.fire(name, undefined, returned);
 
       assert.deepEqual(world.socket.sent, ["resync"]);
       assert.equal(world.requests.length, 0);
@@ -492,11 +494,18 @@ describe("resync", () => {
 
     test(`${name} polls at once without one`, async () => {
       start();
-      await world.fire(name);
+      await world.fire(name, undefined, returned);
 
       assert.deepEqual(polls(), [0]);
     });
   }
+
+  test("the pageshow of a first load asks nothing: the page was rendered a moment ago", async () => {
+    start();
+    await world.fire("pageshow", undefined, { persisted: false });
+
+    assert.deepEqual(polls(), []);
+  });
 
   test("a document that becomes visible asks, one that becomes hidden does not", async () => {
     startLive();

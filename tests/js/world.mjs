@@ -109,8 +109,8 @@ export class World {
   /** The machine sleeps: the wall clock goes on, timers and performance.now() do not. */
   sleep(ms) { this.slept += ms; }
 
-  async fire(name, target = this.window) {
-    target.dispatchEvent(new Event(name));
+  async fire(name, target = this.window, more = {}) {
+    target.dispatchEvent(Object.assign(new Event(name), more));
     await settle();
   }
 

@@ -124,7 +124,9 @@ class Watch {
   }
 
   #start() {
-    for (const name of ["focus", "online", "pageshow"]) this.#life.on(globalThis, name, () => this.#resync());
+    for (const name of ["focus", "online"]) this.#life.on(globalThis, name, () => this.#resync());
+    // Not the first one: the page was rendered a moment ago.
+    this.#life.on(globalThis, "pageshow", (event) => event.persisted && this.#resync());
     this.#life.on(document, "visibilitychange", () => document.hidden || this.#resync());
     // An open socket keeps a page out of the back/forward cache.
     this.#life.on(globalThis, "pagehide", () => this.#socket && this.#drop());
