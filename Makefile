@@ -27,19 +27,24 @@ help:  ## what there is
 demo: $(VENV)/demo.stamp  ## a small shop on http://127.0.0.1:$PORT/, with everything it needs
 	$(BIN)/python -m example_project.demo
 
-# Side by side, because much of it is waiting: SQLite, PostgreSQL, and the demo shop with its browsers (on SQLite).
-# With PYTEST_ARGS, what they choose on both databases. The coverage of all together is judged.
+# Three lanes side by side, because much of it is waiting: SQLite; PostgreSQL; and one with the demo shop and its
+# browsers (on SQLite), then the faults on PostgreSQL. With PYTEST_ARGS, what they choose on both databases. The
+# coverage of all together is judged.
 SHOP := tests/browser tests/example tests/docs
-SIDES := postgres $(if $(PYTEST_ARGS),,shop)
+SIDES := postgres $(if $(PYTEST_ARGS),,shop faults)
 only.shop := $(SHOP)
+only.faults := tests/faults
+only.postgres := $(if $(PYTEST_ARGS),,--ignore=tests/faults)
 only.sqlite := $(if $(PYTEST_ARGS),,$(SHOP:%=--ignore=%))
-suite = GATEWAYPAY_TEST_DB=$(if $(filter postgres,$(1)),postgres,sqlite) COVERAGE_FILE=.coverage.$(1) \
+suite = GATEWAYPAY_TEST_DB=$(if $(filter postgres faults,$(1)),postgres,sqlite) COVERAGE_FILE=.coverage.$(1) \
 	$(BIN)/python -m pytest --cov=django_gatewaypay --cov-report= --cov-fail-under=0 $(only.$(1)) $(PYTEST_ARGS)
+lane = (status=0; $(foreach side,$(1),$(call suite,$(side)) > .pytest-$(side).log 2>&1 || [ $$? = 5 ] || status=1;) exit $$status)
 
 test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with coverage of both
 	@rm -f .coverage .coverage.* .pytest-*.log
 	@status=0; others=; trap 'kill $$others' INT TERM; \
-	$(foreach side,$(SIDES),$(call suite,$(side)) > .pytest-$(side).log 2>&1 & others="$$others $$!";) \
+	$(call lane,postgres) & others="$$others $$!"; \
+	$(call lane,$(filter-out postgres,$(SIDES))) & others="$$others $$!"; \
 	echo "== the suite on sqlite"; $(call suite,sqlite) || status=1; \
 	for other in $$others; do wait $$other || status=1; done; \
 	for side in $(SIDES); do echo "== $$side, which ran beside it"; cat .pytest-$$side.log; done; \
