@@ -2,6 +2,7 @@
 
 import gettext
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -14,9 +15,9 @@ from tests.views.test_pages import Page
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|</?strong>")
 
 
-def texts(message: object) -> list[str]:
+def texts(message: Any) -> list[str]:
     """A text with its plural, or a translation with all of its plurals."""
-    return [message] if isinstance(message, str) else list(message)  # type: ignore[call-overload]
+    return [message] if isinstance(message, str) else list(message)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

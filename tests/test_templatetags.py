@@ -58,9 +58,9 @@ def test_a_payment_that_failed_can_be_tried_again_from_the_page_of_the_host() ->
 @pytest.mark.parametrize("way", ["context", "request"])
 def test_a_nonce_of_the_host_is_used(way: str) -> None:
     """Django's own policy puts it into the context, django-csp on the request."""
-    request = RequestFactory().get("/")
+    request: Any = RequestFactory().get("/")
     if way == "request":
-        request.csp_nonce = "n0nce"  # type: ignore[attr-defined]
+        request.csp_nonce = "n0nce"
     page = Page(
         rendered(payment=make_transaction(), request=request, **({"csp_nonce": "n0nce"} if way == "context" else {}))
     )

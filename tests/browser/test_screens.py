@@ -6,11 +6,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.db import connection
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from django_gatewaypay.services import access
 from tests.journeys.conftest import Site
@@ -24,20 +25,20 @@ pytestmark = [
 ]
 
 GALLERY = os.environ.get("GATEWAYPAY_GALLERY", "")
-PHONE = {"width": 320, "height": 640}
-OTHER_PAGES = ["check/", "pay/00000000-0000-4000-8000-000000000000/"]
+PHONE: ViewportSize = {"width": 320, "height": 640}
+OTHER_PAGES = ["check/", "check/a-broken-link/", "pay/00000000-0000-4000-8000-000000000000/"]
 
 
 @pytest.fixture(params=["light", "dark"])
-def theme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def theme(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture
-def page(chromium: Browser, theme: str) -> Iterator[Page]:
+def page(chromium: Browser, theme: Any) -> Iterator[Page]:
     """A narrow window in one of the themes, where nothing moves."""
     context = chromium.new_context(
-        color_scheme=theme,  # type: ignore[arg-type]
+        color_scheme=theme,
         reduced_motion="reduce",
         viewport={"width": 480, "height": 720},
     )
@@ -69,7 +70,7 @@ def test_a_screen_is_accessible(site: Site, page: Page, theme: str, name: str) -
     if GALLERY:
         page.locator("main").screenshot(path=Path(GALLERY, f"{name}-{theme}.png"))
     found = problems(page)
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
 
     assert found == []
     assert overflow(page) == 0
@@ -81,7 +82,7 @@ def test_a_screen_from_right_to_left_is_accessible(site: Site, page: Page, name:
     open_screen(page, site, name, "ar")
     direction = page.evaluate("getComputedStyle(document.querySelector('.gwp-screen')).direction")
     found = problems(page)
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
     wide = overflow(page)
     open_screen(page, site, name, "de")
 
@@ -91,9 +92,29 @@ def test_a_screen_from_right_to_left_is_accessible(site: Site, page: Page, name:
 
 @pytest.mark.parametrize("path", OTHER_PAGES)
 def test_the_other_pages_are_accessible(site: Site, page: Page, path: str) -> None:
-    """Check payment status, and the page for whoever may not see a payment."""
+    """Check payment status, a link that is too old, and the page for whoever may not see a payment."""
     page.goto(f"{site.url}/payments/{path}")
+    found = problems(page)
+    page.set_viewport_size(PHONE)
 
+    assert found == []
+    assert overflow(page) == 0
+
+
+def test_asking_for_a_link_is_accessible(site: Site, page: Page, settings: Any) -> None:
+    """The form with its complaint, and the answer."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "ORDERS": "tests.shop.handler.MailingShopOrders"}
+    page.goto(f"{site.url}/payments/check/")
+    page.get_by_label("Order number").fill("4711")
+    page.locator("form").evaluate("form => { form.noValidate = true; form.elements.email.value = 'nobody' }")
+    page.get_by_role("button", name="Send me a link").click()
+    complained = page.get_by_role("textbox", name="E-mail").get_attribute("aria-invalid")
+    refused = problems(page)
+    page.get_by_label("E-mail address of the order").fill("ann@example.com")
+    page.get_by_role("button", name="Send me a link").click()
+
+    assert (complained, refused) == ("true", [])
+    assert page.get_by_role("heading", name="Check your inbox").is_visible()
     assert problems(page) == []
 
 
