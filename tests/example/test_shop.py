@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .running import MARKS, Demo, Shopper
+from .running import MARKS, Demo, Shopper, until
 
 pytestmark = MARKS
 
@@ -104,6 +104,7 @@ def test_paid_order(shopper: Shopper) -> None:
     order_id = shopper.order("sardines")
     back = shopper.decide(shopper.initiate(order_id), "pay")
     shopper.session.get(back, timeout=10)
+    until(lambda: shopper.facts(order_id)["paid"])  # a worker fulfils it, a moment after the answer
     again = shopper.post("/payments/initiate/", json={"order_id": order_id})
 
     assert "Thank you" in shopper.get(f"/orders/{order_id}/").text
