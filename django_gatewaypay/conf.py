@@ -15,7 +15,7 @@ class GatewayPaySettings:
     ORDERS: str = ""
     #: The host's public origin, for callback and return URLs.
     BASE_URL: str = ""
-    #: Gateways by alias: {"card": {"BACKEND": "dotted.path", "OPTIONS": {...}}}.
+    #: Gateways by alias: {"card": {"BACKEND": "dotted.path", "OPTIONS": {...}, "CAPTURE": "manual"}}.
     GATEWAYS: dict[str, dict[str, Any]] = {}
     #: The alias used when a request names none; the first of GATEWAYS when empty.
     DEFAULT_GATEWAY: str = ""
@@ -31,6 +31,12 @@ class GatewayPaySettings:
     RETURN_ORIGINS: list[str] = []
     #: A Celery worker runs: callbacks are worked on there, and waiting shoppers are asked for by countdown.
     USE_CELERY: bool = False
+    #: Refunds above this need a second person, by currency: {"EUR": "500.00"}.
+    REFUND_APPROVAL_ABOVE: dict[str, str] = {}
+    #: Who is mailed what waits for a person, batched; nobody when empty.
+    STAFF_EMAILS: list[str] = []
+    #: How long the content of callbacks is kept; `gatewaypay_purge` clears what is older.
+    KEEP_PAYLOADS: timedelta = timedelta(days=400)
     #: How often a failing fulfilment or callback is tried before it waits for staff.
     MAX_ATTEMPTS: int = 10
     #: DRF authentication classes that know the host's users.

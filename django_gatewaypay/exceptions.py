@@ -3,6 +3,7 @@
 from typing import Any
 
 __all__ = [
+    "AmountNotLeft",
     "CallbackError",
     "GatewayDeclined",
     "GatewayError",
@@ -13,9 +14,11 @@ __all__ = [
     "InvalidSignature",
     "InvalidTransition",
     "MalformedCallback",
+    "MovementInProgress",
     "OrderNotFound",
     "OrderNotPayable",
     "PaymentInProgress",
+    "SecondPersonNeeded",
     "StaleSignature",
     "UnknownGateway",
     "UnsupportedOperation",
@@ -114,6 +117,18 @@ class PaymentInProgress(GatewayPayError):
 
 class InvalidTransition(GatewayPayError):
     """The transaction is in a state that does not allow this."""
+
+
+class AmountNotLeft(GatewayPayError):
+    """The amount is more than is left."""
+
+
+class MovementInProgress(GatewayPayError):
+    """Another one of this payment is being worked on, and nobody knows yet what became of it; wait for its end."""
+
+
+class SecondPersonNeeded(GatewayPayError):
+    """This amount needs a second person: somebody else than who asked for it."""
 
 
 class OrderNotPayable(GatewayPayError):

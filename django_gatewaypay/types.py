@@ -13,7 +13,12 @@ __all__ = [
     "DECLINE_CODES",
     "FINAL_STATES",
     "OPEN_STATES",
+    "UNANSWERED_MOVEMENTS",
     "CallbackRequest",
+    "DisputeState",
+    "DisputeUpdate",
+    "ListedPayment",
+    "MovementState",
     "NextAction",
     "PaymentRef",
     "PaymentRequest",
@@ -21,6 +26,7 @@ __all__ = [
     "PaymentUpdate",
     "RefundRequest",
     "RefundState",
+    "RefundStatus",
     "RefundUpdate",
     "Source",
     "State",
@@ -100,6 +106,50 @@ class RefundState(StrEnum):
     SUBMITTED = "submitted"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class RefundStatus(StrEnum):
+    """How much of a payment was given back; derived."""
+
+    NONE = "none"
+    PARTIAL = "partial"
+    FULL = "full"
+
+
+class MovementState(StrEnum):
+    """What became of a capture or a refund that we have asked for. It only ever climbs in rank."""
+
+    REQUESTED = "requested"
+    """Written down; the gateway is not surely told, or a second person has to agree first."""
+    UNKNOWN = "unknown"
+    """The gateway was told, and gave no usable answer: it is told again under the same key, or looked up."""
+    SUBMITTED = "submitted"
+    """The gateway has taken the order; the outcome comes later."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """A definite no; also after a success, because banks send money back."""
+
+    @property
+    def rank(self) -> int:
+        return list(MovementState).index(self)
+
+
+#: Nobody knows yet whether the gateway has heard of it.
+UNANSWERED_MOVEMENTS = frozenset({MovementState.REQUESTED, MovementState.UNKNOWN})
+
+
+class DisputeState(StrEnum):
+    """Where a dispute stands. Order is no matter: the highest word that was said holds."""
+
+    OPEN = "open"
+    """An answer is due, or the bank has taken the money and an answer may win it back."""
+    UNDER_REVIEW = "under_review"
+    WON = "won"
+    LOST = "lost"
+
+    @property
+    def rank(self) -> int:
+        return list(DisputeState).index(self)
 
 
 class Source(StrEnum):
@@ -190,11 +240,33 @@ class RefundUpdate:
         refund_reference: the gateway's id of the refund.
         state: what became of it; a refund may still fail after it succeeded.
         amount: what this refund gives back.
+        refund_id: our id, as the gateway echoes it.
+        reason: why it failed, in the gateway's own word.
     """
 
     refund_reference: str
     state: RefundState
     amount: Money | None = None
+    refund_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeUpdate:
+    """What a gateway says about one dispute.
+
+    Args:
+        dispute_reference: the gateway's id of the dispute; of the payment, where it has none of its own.
+        amount: what is disputed.
+        due_at: aware UTC time until which an answer is taken.
+        reason: the gateway's own word.
+    """
+
+    dispute_reference: str
+    state: DisputeState
+    amount: Money | None = None
+    due_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +284,7 @@ class PaymentUpdate:
         payment_reference: the gateway's id of the payment inside the session (refunds need it).
         decline_code: why not, in the standard words.
         refund: what it says about one refund, where the gateway tells no totals.
+        dispute: what it says about one dispute.
         test: whether it is about play money, where the gateway says so.
         flags: attention codes for staff, such as "disputed"; they never move the state.
         raw: an allow-list of the gateway's own fields, for staff; never a secret, never personal data.
@@ -227,6 +300,7 @@ class PaymentUpdate:
     payment_reference: str = ""
     decline_code: str = ""
     refund: RefundUpdate | None = None
+    dispute: DisputeUpdate | None = None
     test: bool | None = None
     flags: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -239,12 +313,36 @@ class PaymentUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class RefundRequest:
-    """Give `amount` of a captured payment back."""
+    """Give `amount` of a captured payment back.
+
+    Args:
+        refund_id: our id, to be echoed by the gateway.
+        created_at: aware UTC time of our row.
+    """
 
     payment: PaymentRef
     amount: Money
     idempotency_key: str
+    refund_id: str = ""
     reason: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedPayment:
+    """One payment of a gateway's own list, for reconciliation.
+
+    Args:
+        update: what is true of it; `transaction_id` is our id as the gateway echoes it, "" when it names none.
+        order_id: the host's order, where the gateway echoes it.
+        amount: what was asked for.
+        created_at: aware UTC time at which the gateway opened it.
+    """
+
+    update: PaymentUpdate
+    created_at: datetime
+    amount: Money | None = None
+    order_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class AdyenGateway(Gateway):
             link = self.client.get(path).data
         return PaymentUpdate(state=self.LINK_STATES.get(wire.text(link.get("status"))))
 
-    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`. Adyen only takes the order here; the money is in the CAPTURE callback."""
         body = self._money_body(payment.amount, payment.transaction_id)
         self._post(f"payments/{_quoted(payment.payment_reference)}/captures", body, idempotency_key)

@@ -6,14 +6,15 @@ touches Django, a row, a lock or a clock of ours. Several threads share one inst
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ..exceptions import GatewayUnavailable, MalformedCallback, UnsupportedOperation
 from ..types import (
     CallbackRequest,
+    ListedPayment,
     PaymentRef,
     PaymentRequest,
     PaymentSession,
@@ -51,6 +52,10 @@ class Gateway(ABC):
     supports_capture: ClassVar[bool] = False
     supports_refund: ClassVar[bool] = False
     supports_partial_refund: ClassVar[bool] = False
+    supports_several_captures: ClassVar[bool] = False
+    """An authorization may be captured in parts; without it, the first capture is the last."""
+    supports_find_refund: ClassVar[bool] = False
+    supports_list: ClassVar[bool] = False
     currencies: ClassVar[frozenset[str] | None] = None
     """ISO codes that can be paid; None: whatever the account allows."""
     key_ttl: ClassVar[timedelta] = timedelta(hours=24)
@@ -134,8 +139,12 @@ class Gateway(ABC):
         """Close an unpaid session or release an authorization; answers what is true afterwards."""
         raise UnsupportedOperation(f"{self.name} cannot cancel a payment.")
 
-    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
-        """Take `payment.amount` of an authorization."""
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        """Take `payment.amount` of an authorization; answers the totals as they are then.
+
+        Args:
+            final: the rest is let go. False only where `supports_several_captures`.
+        """
         raise UnsupportedOperation(f"{self.name} cannot capture a payment.")
 
     def refund(self, request: RefundRequest) -> RefundUpdate:
@@ -145,6 +154,21 @@ class Gateway(ABC):
     def fetch_refund(self, payment: PaymentRef, refund_reference: str) -> RefundUpdate:
         """Ask what became of a refund."""
         raise UnsupportedOperation(f"{self.name} cannot be asked for a refund.")
+
+    def find_refund(self, request: RefundRequest) -> RefundUpdate | None:
+        """The refund that an earlier `refund` made, looked up by `refund_id`; None if there is none.
+
+        Asked when a key cannot be repeated any more and nobody knows what became of the call.
+        """
+        raise UnsupportedOperation(f"{self.name} cannot look a refund up.")
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        """Every payment that the gateway opened in this time (aware UTC), in any order, page after page.
+
+        Raises:
+            GatewayUnavailable: the list cannot be read to its end; what was yielded is true and not all.
+        """
+        raise UnsupportedOperation(f"{self.name} cannot list payments.")
 
     def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
         """What a 4xx of the gateway means: its own code, and a decline in the standard words."""

@@ -171,7 +171,7 @@ class MollieGateway(Gateway):
                 return self._update(found)
         return self.fetch_payment(payment)
 
-    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`. A capture may be pending first; the payment is then still authorized."""
         body = {"amount": self._amount(payment.amount), "metadata": {"transaction_id": payment.transaction_id}}
         self.client.post(_path(payment, "captures"), json=body, idempotency_key=idempotency_key)

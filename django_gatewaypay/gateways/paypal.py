@@ -160,7 +160,7 @@ class PayPalGateway(Gateway):
             return wire.read_order(self._order(payment))
         return PaymentUpdate(state=State.CANCELED, gateway_reference=payment.gateway_reference)
 
-    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`."""
         order = self._order(payment)
         reference = _open_authorization(order)

@@ -135,7 +135,7 @@ class StripeGateway(Gateway):
         except GatewayRejected:
             return self.fetch_payment(payment)
 
-    def capture(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`."""
         amount = ("amount_to_capture", wire.write_amount(payment.amount))
         path = f"payment_intents/{_quoted(self._intent_of(payment))}/capture"

@@ -1,10 +1,24 @@
 """The one door. Nothing else changes what a transaction is.
 
 `decide` is pure and says what an update makes of a transaction; `apply_update` makes it so, once, with
-one ledger row and what the host is then owed.
+one ledger row and what the host is then owed. `apply_movement` is the small door beside it, for the rows
+of captures and refunds.
 """
 
-from .decision import TRANSITIONS, Decision, Facts, decide
+from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
 from .door import Outcome, apply_update
+from .movements import apply_movement, left_to_capture, left_to_refund, open_movement
 
-__all__ = ["TRANSITIONS", "Decision", "Facts", "Outcome", "apply_update", "decide"]
+__all__ = [
+    "TRANSITIONS",
+    "Decision",
+    "Facts",
+    "Outcome",
+    "Verdict",
+    "apply_movement",
+    "apply_update",
+    "decide",
+    "left_to_capture",
+    "left_to_refund",
+    "open_movement",
+]

@@ -13,7 +13,7 @@ from ..models import Fulfilment, TransactionEvent
 from ..money import InvalidAmount, to_minor
 from ..types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
 
-__all__ = ["LOCAL_MOVES", "TRANSITIONS", "Decision", "Facts", "Kind", "decide"]
+__all__ = ["LOCAL_MOVES", "TRANSITIONS", "Decision", "Facts", "Kind", "Verdict", "decide"]
 
 #: Every legal move: up the ladder. Money that arrives late climbs past the closed states.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
@@ -37,6 +37,7 @@ class Facts:
         order_paid: another transaction has already earned the order's fulfilment.
         paid_too: another transaction of the order is a success, fulfilled or not.
         replaced: a newer transaction of the same order exists.
+        agreed: what a person takes for the whole, where that is not the amount.
     """
 
     state: State
@@ -53,6 +54,30 @@ class Facts:
     order_paid: bool = False
     paid_too: bool = False
     replaced: bool = False
+    agreed: int | None = None
+
+    @property
+    def whole(self) -> int:
+        """What counts as paid in full."""
+        return self.amount if self.agreed is None else self.agreed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a person decides about a transaction, beside what a gateway says of it.
+
+    Args:
+        resolved: attention codes that are dealt with.
+        agreed: what counts as the whole from now on, in minor units.
+        fulfil: the order of a paid transaction may be fulfilled that was kept for review.
+    """
+
+    resolved: frozenset[str] = frozenset()
+    agreed: int | None = None
+    fulfil: bool = False
+
+
+NO_VERDICT = Verdict()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +104,7 @@ def decide(
     local: bool = False,
     late_payment: str = "review",
     flags: Iterable[str] = (),
+    verdict: Verdict = NO_VERDICT,
 ) -> Decision:
     """What `update` makes of `facts`. Pure, and in the end independent of order.
 
@@ -86,15 +112,16 @@ def decide(
         local: the update is our own conclusion (expiry, cancel), not the gateway's word.
         late_payment: "fulfil" lets a late success fulfil its order without staff.
         flags: attention codes to raise besides those that follow from the update.
+        verdict: what a person has decided about it.
     """
     if _is_foreign(facts, update):
         return _decide_foreign(facts, update)
-    after, mismatch = _merge_money(facts, update)
+    after, mismatch = _merge_money(_agree(facts, verdict), update)
     after = replace(
         after,
         gateway_reference=facts.gateway_reference or update.gateway_reference,
         payment_reference=facts.payment_reference or update.payment_reference,
-        attention=facts.attention | update.flags | frozenset(flags),
+        attention=(facts.attention | update.flags | frozenset(flags)) - verdict.resolved,
     )
     target = _target(after, update)
     legal = LOCAL_MOVES.get(facts.state, frozenset()) if local else TRANSITIONS[facts.state]
@@ -105,13 +132,25 @@ def decide(
         after = replace(after, attention=after.attention | {"late"})
     if target in legal:
         reason = mismatch or ("" if target is State.HELD else update.decline_code)
-        return _decide_move(facts, after, target, reason, late_payment)
+        return _decide_move(facts, after, target, reason, "by_person" if verdict.fulfil else late_payment)
+    owed = _owed_by_verdict(facts, verdict)
     return Decision(
         facts=after,
-        kind=_kind_without_move(facts, after, update),
+        kind=Kind.AMENDED if owed else _kind_without_move(facts, after, update),
+        owed=owed,
         release_authorization=stray_authorization,
         note=f"ignored {update.state}" if update.state and update.state is not facts.state else "",
     )
+
+
+def _agree(facts: Facts, verdict: Verdict) -> Facts:
+    return facts if verdict.agreed is None else replace(facts, agreed=verdict.agreed)
+
+
+def _owed_by_verdict(facts: Facts, verdict: Verdict) -> Fulfilment.Kind | None:
+    """A person says "fulfil"; not for what is unpaid, and not twice."""
+    allowed = verdict.fulfil and facts.state is State.SUCCESS and not facts.order_paid
+    return Fulfilment.Kind.FULFIL if allowed else None
 
 
 def _is_foreign(facts: Facts, update: PaymentUpdate) -> bool:
@@ -143,8 +182,8 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
             totals[name] = max(known, minor)
         else:
             mismatch = "currency_mismatch" if money.currency.code != facts.currency else "amount_mismatch"
-    paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.amount
-    wrong_total = totals["captured"] > facts.amount or (update.state is State.SUCCESS and not paid_in_full)
+    paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.whole
+    wrong_total = totals["captured"] > facts.whole or (update.state is State.SUCCESS and not paid_in_full)
     merged = replace(facts, captured=totals["captured"], authorized=totals["authorized"], refunded=totals["refunded"])
     return merged, mismatch or ("amount_mismatch" if wrong_total else "")
 
@@ -164,10 +203,12 @@ def _target(after: Facts, update: PaymentUpdate) -> State:
     wanted, taken = update.state or after.state, update.captured
     minor = None if taken is None else _minor_in(after.currency, taken)
     if wanted is State.SUCCESS:
-        return State.SUCCESS if minor == after.amount else State.HELD
+        return State.SUCCESS if minor == after.whole else State.HELD
     uncounted = bool(taken) and minor is None
     # Money that was taken is never told as a failure.
     told_as_failure = after.captured and max(wanted, after.state, key=lambda state: state.rank) in CLOSED_STATES
+    if told_as_failure and after.agreed == after.captured and not uncounted:
+        return State.SUCCESS  # the rest was let go, as agreed
     return State.HELD if uncounted or told_as_failure else wanted
 
 
@@ -185,10 +226,10 @@ def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_pa
 
 
 def _owed_for_success(facts: Facts, *, late: bool, late_payment: str) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
-    if facts.order_paid or (late and facts.replaced):
+    if facts.order_paid or (late and facts.replaced and late_payment != "by_person"):
         return None, frozenset({"duplicate_payment", "late"} if late else {"duplicate_payment"})
     twice = frozenset({"duplicate_payment"} if facts.paid_too else ())
-    if late and late_payment != "fulfil":
+    if late and late_payment == "review":
         return None, twice | {"late"}
     return Fulfilment.Kind.FULFIL, twice
 

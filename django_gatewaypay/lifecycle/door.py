@@ -17,7 +17,7 @@ from ..conf import settings
 from ..exceptions import InvalidTransition
 from ..models import Callback, Fulfilment, Transaction, TransactionEvent
 from ..types import PaymentSession, PaymentUpdate, Source, State
-from .decision import Decision, Facts, Kind, decide
+from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
 
 __all__ = ["Outcome", "apply_update"]
 
@@ -50,6 +50,7 @@ def apply_update(
     callback: Callback | None = None,
     actor: Any = None,
     flags: Iterable[str] = (),
+    verdict: Verdict = NO_VERDICT,
     note: str = "",
 ) -> Outcome:
     """The door: make of a transaction what `update` says, once, whoever else is trying.
@@ -61,6 +62,7 @@ def apply_update(
         callback: the inbox row behind the update; it is marked processed in the same commit.
         actor: the user who asked for it.
         flags: attention codes to raise.
+        verdict: what `actor` has decided about it.
         note: why, in words, for the ledger.
 
     Raises:
@@ -69,10 +71,15 @@ def apply_update(
     """
     entry = Entry(update, source, session, callback, actor, note)
     for race in range(MAX_RACES):
-        row = _read(transaction_id, update)
+        row = _read(transaction_id, update, verdict)
         facts = _facts_of(row)
         decision = decide(
-            facts, _name_the_end(row, update), local=local, late_payment=settings.LATE_PAYMENT, flags=flags
+            facts,
+            _name_the_end(row, update),
+            local=local,
+            late_payment=settings.LATE_PAYMENT,
+            flags=flags,
+            verdict=verdict,
         )
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
@@ -138,6 +145,7 @@ class Entry:
             "refunded_minor": facts.refunded,
             "gateway_reference": facts.gateway_reference,
             "payment_reference": facts.payment_reference,
+            "agreed_minor": facts.agreed,
         }
         if self.session and not row.next_action:
             changes["next_action"] = self.session.next_action.as_dict()
@@ -159,7 +167,7 @@ class Entry:
             authorized_minor=row.authorized_minor,
             refunded_minor=row.refunded_minor,
             source=self.source,
-            evidence=evidence(self.update),
+            evidence=evidence(self.update) | ({} if row.agreed_minor is None else {"agreed_minor": row.agreed_minor}),
             note=note[:255],
             callback=self.callback,
             actor=self.actor,
@@ -203,14 +211,16 @@ def _due(row: Transaction, state: State) -> Any:
     return schedule.next_poll_at(state, timezone.now(), attempts=0, expires_at=row.expires_at, waiting=waiting)
 
 
-def _read(transaction_id: uuid.UUID, update: PaymentUpdate) -> Transaction:
+def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) -> Transaction:
+    """The row; with what the other payments of its order say, where it may owe a fulfilment."""
     rows = Transaction.objects.all()
-    if update.state is State.SUCCESS:
+    # With money in hand, "canceled" may be the end of what was agreed.
+    if verdict.fulfil or update.state is State.SUCCESS or update.captured:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
         newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
         others = Transaction.objects.filter(order_id=OuterRef("order_id"), state=State.SUCCESS)
         rows = rows.annotate(
-            order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),
+            order_paid=Exists(paid if verdict.fulfil else paid.filter(~Q(transaction=OuterRef("pk")))),
             paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
             replaced=Exists(newer),
         )
@@ -233,6 +243,7 @@ def _facts_of(row: Transaction) -> Facts:
         order_paid=getattr(row, "order_paid", False),
         paid_too=getattr(row, "paid_too", False),
         replaced=getattr(row, "replaced", False),
+        agreed=row.agreed_minor,
     )
 
 

@@ -1,0 +1,20 @@
+"""The books: transactions, their ledger, the callback inbox, the fulfilment outbox, and money that moves afterwards."""
+
+from .disputes import Dispute
+from .ledger import TransactionEvent
+from .letters import Callback, Fulfilment
+from .movements import Capture, Movement, Refund
+from .transactions import Transaction, TransactionQuerySet, shopper_reason
+
+__all__ = [
+    "Callback",
+    "Capture",
+    "Dispute",
+    "Fulfilment",
+    "Movement",
+    "Refund",
+    "Transaction",
+    "TransactionEvent",
+    "TransactionQuerySet",
+    "shopper_reason",
+]
