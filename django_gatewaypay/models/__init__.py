@@ -4,6 +4,7 @@ from .disputes import Dispute
 from .ledger import TransactionEvent
 from .letters import Callback, Fulfilment
 from .movements import Capture, Movement, Refund
+from .overview import Home
 from .transactions import Transaction, TransactionQuerySet, shopper_reason
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Capture",
     "Dispute",
     "Fulfilment",
+    "Home",
     "Movement",
     "Refund",
     "Transaction",

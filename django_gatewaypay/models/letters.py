@@ -50,6 +50,11 @@ class Callback(models.Model):
             models.Index(
                 fields=("gateway", "gateway_reference"), condition=Q(state="unmatched"), name="gatewaypay_unmatched"
             ),
+            models.Index(
+                fields=("state", "received_at"),
+                condition=Q(state__in=["dead", "received", "unmatched"]),
+                name="gatewaypay_inbox_open",
+            ),
         )
 
     def __str__(self) -> str:
@@ -89,6 +94,7 @@ class Fulfilment(models.Model):
             models.Index(
                 fields=("next_attempt_at",), condition=Q(next_attempt_at__isnull=False), name="gatewaypay_outbox_due"
             ),
+            models.Index(fields=("state",), condition=Q(state__in=["dead", "owed"]), name="gatewaypay_outbox_open"),
         )
 
     def __str__(self) -> str:

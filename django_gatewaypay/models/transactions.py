@@ -143,9 +143,10 @@ class Transaction(models.Model):
             models.Index(fields=("next_poll_at",), condition=Q(next_poll_at__isnull=False), name="gatewaypay_due"),
             models.Index(fields=("expires_at",), condition=Q(state__in=EXPIRING), name="gatewaypay_overdue"),
             models.Index(fields=("created_at",), condition=~Q(attention=""), name="gatewaypay_attention"),
-            models.Index(fields=("gateway", "gateway_reference"), name="gatewaypay_reference"),
+            # The reference first: staff search for one without knowing which account it is of.
+            models.Index(fields=("gateway_reference", "gateway"), name="gatewaypay_reference"),
             models.Index(
-                fields=("gateway", "payment_reference"), condition=~Q(payment_reference=""), name="gatewaypay_payment"
+                fields=("payment_reference", "gateway"), condition=~Q(payment_reference=""), name="gatewaypay_payment"
             ),
             models.Index(fields=("state", "created_at"), name="gatewaypay_state"),
             models.Index(fields=("gateway", "created_at"), name="gatewaypay_gateway"),
