@@ -16,63 +16,36 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from .answer import Answer
+from .books import Books, RecordedRequest
 
 __all__ = ["Answer", "GatewayServer", "RecordedRequest", "sign"]
 
 MAX_REQUEST_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class RecordedRequest:
-    """One call as it reached the gateway; header names are in lower case."""
+class GatewayServer(Books):
+    """The plain hosted protocol on a free loopback port, in a thread: every call of its reference.
 
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    query: str = ""
-
-    @property
-    def json(self) -> Any:
-        """The decoded body; None when it is empty or not JSON."""
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
-
-    @property
-    def key(self) -> str:
-        """The Idempotency-Key, or nothing."""
-        return self.headers.get("idempotency-key", "")
-
-
-class GatewayServer:
-    """The plain hosted protocol on a free loopback port, in a thread.
-
-    `POST create-session` opens a session (the same Idempotency-Key returns the same one),
-    `GET status/{reference}` tells, `GET find/{transaction_id}` looks up, `POST cancel/{reference}`
-    closes. Subclass it and write `work` for another vendor's wire.
+    The same Idempotency-Key returns the same session, the same capture, the same refund. Subclass it
+    and write `work` for another vendor's wire.
 
     Args:
         secret: the `whsec_…` secret that signs callbacks.
     """
 
     def __init__(self, secret: str = "whsec_" + base64.b64encode(bytes(range(32))).decode()) -> None:
+        super().__init__()
         self.secret = secret
-        self.sessions: dict[str, dict[str, Any]] = {}
         self.requests: list[RecordedRequest] = []
         self.connections = 0
-        self._keys: dict[str, tuple[Any, str]] = {}
         self._script: deque[Answer] = deque()
-        self._lock = threading.RLock()
         self._closing = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"gateway": self}))
@@ -103,17 +76,6 @@ class GatewayServer:
         with self._lock:
             self._script.extend(answers)
 
-    def set_status(self, reference: str, status: str, **fields: Any) -> None:
-        """What is true about a session from now on."""
-        with self._lock:
-            self.sessions[reference].update(status=status, **fields)
-
-    def pay(self, reference: str, amount: str | None = None, currency: str | None = None) -> None:
-        """The shopper pays, the right amount unless another one is named."""
-        asked = self.sessions[reference]
-        paid = {"amount": amount or asked["amount"], "currency": currency or asked["currency"]}
-        self.set_status(reference, "success", **paid)
-
     def callback(
         self, reference: str, *, event_id: str = "", timestamp: int | None = None, **overrides: Any
     ) -> tuple[dict[str, str], bytes]:
@@ -128,41 +90,12 @@ class GatewayServer:
         body = json.dumps({"event_id": event_id, **self.sessions[reference], **overrides}).encode()
         return sign(self.secret, event_id, body, timestamp=timestamp), body
 
-    # --- What the gateway does. Override `work` for another wire.
-
-    def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
-        """Do what a call asks for; its status and JSON answer."""
-        verb, _, reference = request.path.strip("/").partition("/")
-        if (request.method, request.path.strip("/")) == ("POST", "create-session"):
-            return self._create(request)
-        if (request.method, verb) == ("GET", "find"):
-            return self._find(unquote(reference))
-        session = self.sessions.get(unquote(reference))
-        if session is None or (request.method, verb) not in {("GET", "status"), ("POST", "cancel")}:
-            return 404, {"code": "not_found"}
-        if verb == "cancel" and session["status"] == "pending":
-            session["status"] = "canceled"
-        return 200, dict(session)
-
-    def _find(self, transaction_id: str) -> tuple[int, dict[str, Any]]:
-        for reference, session in self.sessions.items():
-            if session["transaction_id"] == transaction_id:
-                return 200, {**session, "payment_url": f"{self.url}pay/{reference}"}
-        return 404, {"code": "not_found"}
-
-    def _create(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
-        wanted = request.json
-        if not request.key or not isinstance(wanted, dict) or not {"amount", "currency"} <= wanted.keys():
-            return 422, {"code": "bad_request"}
-        if request.key not in self._keys:
-            reference = f"ps_{uuid.uuid4().hex}"
-            told = {name: wanted.get(name) for name in ("transaction_id", "amount", "currency")}
-            self.sessions[reference] = {"reference": reference, "status": "pending", **told}
-            self._keys[request.key] = wanted, reference
-        first, reference = self._keys[request.key]
-        if first != wanted:
-            return 422, {"code": "key_reused"}
-        return 201, {**self.sessions[reference], "payment_url": f"{self.url}pay/{reference}"}
+    def refund_callback(self, refund_reference: str, **details: Any) -> tuple[dict[str, str], bytes]:
+        """The same about one refund: its facts stand beside those of the session. See `callback`."""
+        refund = self.refunds[refund_reference]
+        told = {f"refund_{name}": refund[name] for name in ("status", "amount", "reason")}
+        named = {name: refund[name] for name in ("refund_reference", "refund_id")}
+        return self.callback(self._refunded[refund_reference], **{**named, **told, **details})
 
     # --- What the handler calls.
 

@@ -15,12 +15,11 @@ from django_gatewaypay.exceptions import (
     GatewayUnavailable,
     InvalidSignature,
     MalformedCallback,
-    UnsupportedOperation,
 )
 from django_gatewaypay.gateways import http
 from django_gatewaypay.gateways.hosted import HostedGateway
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, sign
-from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, RefundRequest, State
+from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, State
 
 REQUEST = PaymentRequest(
     created_at=datetime(2026, 11, 22, tzinfo=UTC),
@@ -79,6 +78,7 @@ def test_a_session_is_opened_with_what_the_protocol_asks_for(
         "callback_url": REQUEST.callback_url,
         "return_url": REQUEST.return_url,
         "transaction_id": REQUEST.transaction_id,
+        "order_id": "1234",
         "expires_at": "2025-10-09T08:30:00Z",
         "description": "Order 1234",
     }
@@ -184,6 +184,7 @@ def test_a_session_that_is_not_opened_says_whether_that_is_sure(
     [
         ("pending", State.PENDING),
         ("processing", State.PROCESSING),
+        ("authorized", State.AUTHORIZED),
         ("success", State.SUCCESS),
         ("failed", State.FAILED),
         ("canceled", State.CANCELED),
@@ -191,7 +192,6 @@ def test_a_session_that_is_not_opened_says_whether_that_is_sure(
         ("SUCCESS", None),
         ("paid", None),
         ("", None),
-        ("authorized", None),
         ("held", None),
         ("created", None),
     ],
@@ -287,18 +287,6 @@ def test_a_gateway_that_cannot_cancel_is_asked_what_is_true(
     gateway_server.script(Answer.error(status))
 
     assert gateway.cancel_payment(payment, idempotency_key="cancel-1").state is State.PENDING
-
-
-def test_what_the_protocol_lacks_is_unsupported(gateway: HostedGateway) -> None:
-    """Capture and refund are refused, and the flags say so beforehand."""
-    payment = open_session(gateway)
-
-    assert (gateway.supports_fetch, gateway.supports_cancel) == (True, True)
-    assert not any([gateway.supports_capture, gateway.supports_refund, gateway.supports_partial_refund])
-    with pytest.raises(UnsupportedOperation):
-        gateway.capture(payment, idempotency_key="c")
-    with pytest.raises(UnsupportedOperation):
-        gateway.refund(RefundRequest(payment=payment, amount=payment.amount, idempotency_key="r"))
 
 
 # --- Callbacks.

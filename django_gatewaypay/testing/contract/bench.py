@@ -62,7 +62,8 @@ class Bench:
 
     def set_state(self, server: Any, reference: str, word: str, amount: object, currency: str) -> None:
         """Make a vendor's word true about a session; `amount` has the form of the wire."""
-        server.set_status(reference, word, amount=amount, currency=currency)
+        reserved = {"authorized": amount} if self.states.get(word) is State.AUTHORIZED else {}
+        server.set_status(reference, word, amount=amount, currency=currency, **reserved)
 
     def callback(self, server: Any, reference: str, *, secret: str, at: int) -> CallbackRequest:
         """What the vendor sends about a session as it is now, signed with `secret` at `at` (Unix seconds)."""
