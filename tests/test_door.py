@@ -10,10 +10,10 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 from moneyed import Money
 
-from django_gatewaypay.lifecycle import apply_update, door
+from django_gatewaypay.lifecycle import Verdict, apply_update, door
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.types import NextAction, PaymentSession, PaymentUpdate, Source, State
-from tests.factories import make_transaction
+from tests.factories import make_order, make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -293,3 +293,74 @@ def test_a_session_canceled_after_its_time_has_expired(word: State, left: int, s
 
     row.refresh_from_db()
     assert row.state == (state if word is State.CANCELED else word)
+
+
+# --- What a person decides.
+
+
+def test_a_verdict_is_in_the_ledger_with_who_and_why() -> None:
+    """Actor, reason, state before and after, the total that was agreed to, and which flags were dealt with."""
+    row = make_transaction(State.PENDING)
+    apply_update(row.pk, says(State.SUCCESS, captured=Money("5.00", "EUR")), source=Source.POLL)
+    staff = get_user_model().objects.create_user("night")
+    verdict = Verdict(resolved=frozenset({"mismatch", "unmatched"}), agreed=500, fulfil=True)
+    outcome = apply_update(
+        row.pk, says(None), source=Source.STAFF, actor=staff, verdict=verdict, note="a regular customer"
+    )
+
+    row.refresh_from_db()
+    event = row.events.last()
+    assert (row.state, row.agreed_minor, row.captured_minor, row.attention) == ("success", 500, 500, "")
+    assert (event.from_state, event.to_state, event.kind) == ("held", "success", "moved")
+    assert (event.actor, event.note, event.source) == (staff, "a regular customer", "staff")
+    assert event.evidence == {"agreed_minor": 500, "resolved": ["mismatch"]}
+    assert outcome.transaction.agreed_minor == row.agreed_minor
+    assert Fulfilment.objects.get().key == f"fulfil:{row.order_id}"
+
+
+def test_the_agreed_total_stays_in_the_ledger() -> None:
+    """Each later line says what counted as the whole then; one that was taken back says nothing."""
+    row = make_transaction(State.AUTHORIZED)
+    for verdict in (Verdict(agreed=500), Verdict(revoked=500)):
+        apply_update(row.pk, says(None), source=Source.SYSTEM, verdict=verdict)
+
+    row.refresh_from_db()
+    assert row.agreed_minor is None
+    assert [event.evidence.get("agreed_minor") for event in row.events.all()][-2:] == [500, None]
+
+
+def test_the_end_that_makes_a_part_the_whole_looks_at_the_order_too() -> None:
+    """Another payment has paid it meanwhile: this one is a second payment, and nothing is fulfilled twice."""
+    order = make_order()
+    row = make_transaction(State.AUTHORIZED, order=order)
+    apply_update(row.pk, says(None, captured=Money("5.00", "EUR")), source=Source.POLL, verdict=Verdict(agreed=500))
+    make_transaction(State.SUCCESS, order=order, gateway="wallet")
+    apply_update(row.pk, says(State.CANCELED), source=Source.POLL)
+
+    row.refresh_from_db()
+    order.refresh_from_db()
+    assert (row.state, row.attention, order.fulfilments) == ("success", "duplicate_payment", 1)
+
+
+def test_two_late_payments_of_one_order_are_not_both_fulfilled() -> None:
+    """Whoever says so second is not heard, and that payment's flag stays."""
+    order = make_order()
+    first, second = (make_transaction(State.EXPIRED, order=order, gateway=alias) for alias in ("hosted", "wallet"))
+    for row in (first, second):
+        apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+    verdict = Verdict(resolved=frozenset({"late"}), fulfil=True)
+    outcomes = [apply_update(row.pk, says(None), source=Source.SYSTEM, verdict=verdict) for row in (first, second)]
+
+    order.refresh_from_db()
+    second.refresh_from_db()
+    assert [outcome.decision.owed for outcome in outcomes] == ["fulfil", None]
+    assert (order.fulfilments, second.attention_codes) == (1, {"late", "duplicate_payment"})
+
+
+def test_an_authorization_that_is_let_go_after_its_time_was_canceled() -> None:
+    """How long it lives is the gateway's business; EXPIRE_AFTER was the shopper's time."""
+    row = make_transaction(State.AUTHORIZED, expires_at=timezone.now() - timedelta(days=2))
+    apply_update(row.pk, says(State.CANCELED), source=Source.CANCEL)
+
+    row.refresh_from_db()
+    assert (row.state, row.shopper_reason) == ("canceled", "canceled")

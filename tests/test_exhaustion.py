@@ -27,20 +27,20 @@ def world(name: str, late_payment: str = "review", judged: Decide = decide) -> W
 
 
 @pytest.mark.parametrize("late_payment", ["review", "fulfil"])
-@pytest.mark.parametrize("name", ["open", "created"])
+@pytest.mark.parametrize("name", ["open", "created", "in part"])
 def test_every_sequence_of_one_payment_ends_where_its_set_says(name: str, late_payment: str) -> None:
     """State, money and flags follow from what was said, in every order and with every repetition."""
     found = walk(world(name, late_payment), LENGTH)
 
     assert found.troubles == {}
-    assert found.sequences > 20**LENGTH
+    assert found.sequences > 15**LENGTH
 
 
 @pytest.mark.parametrize(
     "late_payment",
     ["review", "fulfil"],
 )
-@pytest.mark.parametrize("name", ["two attempts", "three attempts"])
+@pytest.mark.parametrize("name", ["two attempts", "three attempts", "two in part"])
 def test_every_sequence_of_one_order_fulfils_it_at_most_once(name: str, late_payment: str) -> None:
     """Several attempts end as each would alone; one of them may have the fulfilment, and who pays twice is flagged."""
     assert walk(world(name, late_payment), LENGTH).troubles == {}
@@ -124,6 +124,16 @@ def drops_a_flag(known: Facts, update: Any, **more: Any) -> Decision:
     return replace(decision, facts=replace(decision.facts, attention=known.attention)) if update.flags else decision
 
 
+def takes_a_promise_for_money(known: Facts, update: Any, **more: Any) -> Decision:
+    decision = decide(known, update, **more)
+    promised = decision.facts.agreed is not None and decision.facts.state in CLOSED_STATES
+    return replace(decision, facts=replace(decision.facts, state=State.SUCCESS)) if promised else decision
+
+
+def forgets_what_was_agreed(known: Facts, update: Any, **more: Any) -> Decision:
+    return decide(replace(known, agreed=None), update, **more)
+
+
 @pytest.mark.parametrize(
     ("name", "mistake", "length", "trouble"),
     [
@@ -135,6 +145,8 @@ def drops_a_flag(known: Facts, update: Any, **more: Any) -> Decision:
         ("open", expires_what_the_bank_has, 2, "our own word touched what is with the bank"),
         ("open", believes_any_money, 1, "success without our money"),
         ("open", drops_a_flag, 1, "attention is"),
+        ("in part", takes_a_promise_for_money, 2, "success without our money"),
+        ("in part", forgets_what_was_agreed, 2, "state is held, not success"),
         ("two attempts", never_looks_at_the_order, 2, "the order is owed its fulfilment twice"),
         ("two attempts", overlooks_a_payment_that_waits_for_staff, 3, "paid twice, and no duplicate_payment says so"),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from moneyed import Money
 
-from django_gatewaypay.lifecycle import TRANSITIONS, Facts, decide
+from django_gatewaypay.lifecycle import TRANSITIONS, Facts, Verdict, decide
 from django_gatewaypay.lifecycle.decision import LOCAL_MOVES
 from django_gatewaypay.models import Fulfilment, TransactionEvent
 from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
@@ -310,3 +310,144 @@ def test_a_second_paid_attempt_is_flagged_also_when_the_first_waits_for_staff() 
     decision = decide(facts(State.PENDING, paid_too=True), says(State.SUCCESS))
 
     assert (decision.owed, decision.facts.attention) == (Fulfilment.Kind.FULFIL, {"duplicate_payment"})
+
+
+# --- What a person decides.
+
+ACCEPTED = Verdict(resolved=frozenset({"mismatch", "late"}), agreed=500, fulfil=True)
+KEPT = Verdict(resolved=frozenset({"late", "duplicate_payment"}))
+NOW_FULFIL = Verdict(resolved=frozenset({"late", "duplicate_payment"}), fulfil=True)
+
+
+def late_success(*codes: str, **known: Any) -> Facts:
+    return facts(State.SUCCESS, late=True, attention=frozenset(codes), **known)
+
+
+@pytest.mark.parametrize("reason", ["amount_mismatch", "unexpected_capture"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_held_payment_that_a_person_takes_is_paid(reason: str, late: bool) -> None:
+    """What was taken is the whole; the order is fulfilled, also late, since somebody has looked."""
+    held = facts(State.HELD, reason=reason, late=late, attention=frozenset({"mismatch"}))
+    decision = decide(held, PaymentUpdate(), verdict=ACCEPTED)
+
+    assert decision.facts == facts(State.SUCCESS, captured=500, agreed=500, late=late)
+    assert (decision.kind, decision.owed) == (Kind.MOVED, Fulfilment.Kind.FULFIL)
+
+
+def test_the_full_amount_too_needs_a_person_once_it_is_held() -> None:
+    """A gateway that says "failed" and has taken everything: nothing is counted as paid until somebody says so."""
+    held = decide(facts(State.PENDING), says(State.FAILED, captured=FULL)).facts
+    silent = decide(held, says(None, captured=FULL))
+    taken = decide(held, PaymentUpdate(), verdict=replace(ACCEPTED, agreed=2000))
+
+    assert (silent.facts.state, taken.facts.state) == (State.HELD, State.SUCCESS)
+
+
+def test_a_held_payment_of_a_paid_order_is_taken_and_fulfils_nothing() -> None:
+    """A person cannot make an order be fulfilled twice; the second payment is flagged as one."""
+    held = facts(State.HELD, attention=frozenset({"mismatch"}), order_paid=True)
+    decision = decide(held, PaymentUpdate(), verdict=ACCEPTED)
+
+    assert (decision.facts.state, decision.owed) == (State.SUCCESS, None)
+    assert decision.facts.attention == {"duplicate_payment"}
+
+
+@pytest.mark.parametrize("agreed", [0, 400, 2000])
+def test_what_was_not_taken_cannot_be_taken_for_the_whole(agreed: int) -> None:
+    """No money and other money stay under review, whatever anybody agrees to."""
+    captured = 0 if agreed == 0 else 500
+    decision = decide(facts(State.HELD, captured=captured), PaymentUpdate(), verdict=replace(ACCEPTED, agreed=agreed))
+
+    assert (decision.facts.state, decision.owed) == (State.HELD, None)
+
+
+def test_a_late_success_is_kept_or_fulfilled_as_a_person_says() -> None:
+    """Kept: the flags go, and nothing is owed. Fulfilled: the order is."""
+    late = late_success("late")
+    kept = decide(late, PaymentUpdate(), verdict=KEPT)
+    fulfilled = decide(late, PaymentUpdate(), verdict=NOW_FULFIL)
+
+    assert kept.facts == fulfilled.facts == late_success()
+    assert (kept.kind, kept.owed) == (Kind.AMENDED, None)
+    assert (fulfilled.kind, fulfilled.owed) == (Kind.AMENDED, Fulfilment.Kind.FULFIL)
+
+
+def test_who_says_fulfil_second_has_decided_nothing() -> None:
+    """The flags of a payment that could not be fulfilled stay up."""
+    late = late_success("late", order_paid=True)
+    decision = decide(late, PaymentUpdate(), verdict=NOW_FULFIL)
+
+    assert (decision.facts, decision.kind, decision.owed) == (late, None, None)
+
+
+def test_a_second_payment_stays_in_sight_when_one_of_them_is_fulfilled() -> None:
+    """Two were paid: that one of them is fulfilled does not settle the other."""
+    decision = decide(late_success("late", "duplicate_payment", paid_too=True), PaymentUpdate(), verdict=NOW_FULFIL)
+
+    assert (decision.owed, decision.facts.attention) == (Fulfilment.Kind.FULFIL, {"duplicate_payment"})
+
+
+@pytest.mark.parametrize("before", sorted(set(State) - {State.SUCCESS}))
+def test_what_is_not_paid_is_not_fulfilled_because_somebody_says_so(before: State) -> None:
+    """Only money makes a payment."""
+    assert decide(facts(before), PaymentUpdate(), verdict=Verdict(fulfil=True)).owed is None
+
+
+@pytest.mark.parametrize("word", sorted(CLOSED_STATES))
+def test_the_rest_that_is_let_go_as_agreed_ends_in_success(word: State) -> None:
+    """A part was captured, and a person takes it for the whole; without that, the same end is held."""
+    part = facts(State.AUTHORIZED, authorized=2000, captured=500)
+    agreed = decide(replace(part, agreed=500), says(word))
+    silent = decide(part, says(word))
+
+    assert (agreed.facts.state, agreed.facts.reason, agreed.owed) == (State.SUCCESS, "", Fulfilment.Kind.FULFIL)
+    assert (agreed.facts.attention, agreed.facts.late) == (frozenset(), False)
+    assert (silent.facts.state, silent.facts.reason) == (State.HELD, "unexpected_capture")
+
+
+def test_an_authorization_whose_rest_is_not_gone_yet_waits_for_its_end() -> None:
+    """Agreeing to a part makes no payment while the gateway still holds the rest."""
+    agreed = decide(facts(State.AUTHORIZED, captured=500), PaymentUpdate(), verdict=Verdict(agreed=500))
+
+    assert (agreed.facts.state, agreed.kind, agreed.owed) == (State.AUTHORIZED, Kind.AMENDED, None)
+    assert decide(agreed.facts, says(State.AUTHORIZED)).facts == agreed.facts
+
+
+@pytest.mark.parametrize(("captured", "state"), [(SHORT, State.SUCCESS), (FULL, State.HELD), (OVER, State.HELD)])
+def test_the_agreed_total_is_what_a_success_must_say(captured: Money, state: State) -> None:
+    """Neither less nor more; also the amount that was asked for is wrong by then."""
+    decision = decide(facts(State.AUTHORIZED, agreed=500), says(State.SUCCESS, captured=captured))
+
+    assert decision.facts.state is state
+    assert decision.facts.attention == (frozenset() if state is State.SUCCESS else {"mismatch"})
+
+
+@pytest.mark.parametrize(("agreed", "revoked", "left"), [(500, 500, None), (500, 700, 500), (None, 500, None)])
+def test_an_agreement_is_taken_back_unless_another_one_counts_by_now(
+    agreed: int | None, revoked: int, left: int | None
+) -> None:
+    """A capture that failed takes back its own total, and nobody else's."""
+    decision = decide(facts(State.AUTHORIZED, agreed=agreed), PaymentUpdate(), verdict=Verdict(revoked=revoked))
+
+    assert decision.facts.agreed == left
+
+
+@pytest.mark.parametrize("verdict", [Verdict(agreed=700), Verdict(revoked=500)])
+def test_of_what_is_paid_only_the_taken_total_can_be_agreed_to(verdict: Verdict) -> None:
+    """Success is final, and so is what made it one."""
+    paid = facts(State.SUCCESS, captured=500, agreed=500)
+
+    assert decide(paid, PaymentUpdate(), verdict=verdict).facts == paid
+    assert decide(replace(paid, captured=900), PaymentUpdate(), verdict=Verdict(agreed=900)).facts.agreed == 900
+
+
+def test_what_is_resolved_comes_back_when_it_is_said_anew() -> None:
+    """A person deals with what was known; news is news."""
+    over = decide(facts(State.SUCCESS), says(None, captured=OVER)).facts
+    settled = decide(over, PaymentUpdate(), verdict=Verdict(resolved=frozenset({"mismatch"}))).facts
+    agreed = decide(over, PaymentUpdate(), verdict=Verdict(resolved=frozenset({"mismatch"}), agreed=2100)).facts
+
+    assert (over.attention, settled.attention) == ({"mismatch"}, frozenset())
+    assert decide(settled, says(None, refunded=SHORT)).facts.attention == frozenset()
+    assert decide(settled, says(None, captured=OVER)).facts.attention == {"mismatch"}
+    assert decide(agreed, says(State.SUCCESS, captured=OVER)).kind is None

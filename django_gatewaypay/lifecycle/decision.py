@@ -69,11 +69,13 @@ class Verdict:
     Args:
         resolved: attention codes that are dealt with.
         agreed: what counts as the whole from now on, in minor units.
-        fulfil: the order of a paid transaction may be fulfilled that was kept for review.
+        revoked: what was agreed to, and counts no more; nothing happens where another total counts by now.
+        fulfil: the order may be fulfilled, although the payment was kept for review.
     """
 
     resolved: frozenset[str] = frozenset()
     agreed: int | None = None
+    revoked: int | None = None
     fulfil: bool = False
 
 
@@ -116,6 +118,7 @@ def decide(
     """
     if _is_foreign(facts, update):
         return _decide_foreign(facts, update)
+    verdict = _standing(facts, verdict)
     after, mismatch = _merge_money(_agree(facts, verdict), update)
     after = replace(
         after,
@@ -143,14 +146,27 @@ def decide(
     )
 
 
+def _standing(facts: Facts, verdict: Verdict) -> Verdict:
+    """What of a verdict holds: who says "fulfil" second has decided nothing, and who paid twice stays in sight."""
+    if not verdict.fulfil:
+        return verdict
+    if facts.state is State.SUCCESS and facts.order_paid:
+        return NO_VERDICT
+    return replace(verdict, resolved=verdict.resolved - {"duplicate_payment"}) if facts.paid_too else verdict
+
+
 def _agree(facts: Facts, verdict: Verdict) -> Facts:
-    return facts if verdict.agreed is None else replace(facts, agreed=verdict.agreed)
+    """The whole, as a person has it now; of what is paid already, only what was taken can be agreed to."""
+    agreed = facts.agreed if verdict.agreed is None else verdict.agreed
+    if verdict.revoked is not None and verdict.revoked == agreed:
+        agreed = None
+    settled = facts.state is State.SUCCESS and agreed != facts.captured
+    return facts if settled else replace(facts, agreed=agreed)
 
 
 def _owed_by_verdict(facts: Facts, verdict: Verdict) -> Fulfilment.Kind | None:
-    """A person says "fulfil"; not for what is unpaid, and not twice."""
-    allowed = verdict.fulfil and facts.state is State.SUCCESS and not facts.order_paid
-    return Fulfilment.Kind.FULFIL if allowed else None
+    """A person says "fulfil"; not for what is unpaid."""
+    return Fulfilment.Kind.FULFIL if verdict.fulfil and facts.state is State.SUCCESS else None
 
 
 def _is_foreign(facts: Facts, update: PaymentUpdate) -> bool:
@@ -163,8 +179,9 @@ def _decide_foreign(facts: Facts, update: PaymentUpdate) -> Decision:
     if not (update.captured or update.state in TAKEN_STATES or update.state is State.AUTHORIZED):
         return Decision(facts=facts, kind=Kind.NOTED, note=f"ignored {update.state} of another session")
     after = replace(facts, attention=facts.attention | {"mismatch"})
-    if State.HELD in TRANSITIONS[facts.state]:
-        return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")
+    target = State.SUCCESS if _is_complete(facts) else State.HELD
+    if target in TRANSITIONS[facts.state]:
+        return _decide_move(facts, after, target, "reference_mismatch", "review")
     kind = Kind.AMENDED if after != facts else Kind.NOTED
     return Decision(facts=after, kind=kind, note="money on another session")
 
@@ -182,8 +199,11 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
             totals[name] = max(known, minor)
         else:
             mismatch = "currency_mismatch" if money.currency.code != facts.currency else "amount_mismatch"
-    paid_in_full = update.captured is not None and _minor_in(facts.currency, update.captured) == facts.whole
-    wrong_total = totals["captured"] > facts.whole or (update.state is State.SUCCESS and not paid_in_full)
+    told = update.captured
+    paid_in_full = told is not None and _minor_in(facts.currency, told) == facts.whole
+    # Not when others speak of something else: a person may have dealt with it since.
+    too_much = told is not None and totals["captured"] > facts.whole
+    wrong_total = too_much or (update.state is State.SUCCESS and not paid_in_full)
     merged = replace(facts, captured=totals["captured"], authorized=totals["authorized"], refunded=totals["refunded"])
     return merged, mismatch or ("amount_mismatch" if wrong_total else "")
 
@@ -202,14 +222,26 @@ def _target(after: Facts, update: PaymentUpdate) -> State:
     """The state that the update asks for, given everything that is known by now."""
     wanted, taken = update.state or after.state, update.captured
     minor = None if taken is None else _minor_in(after.currency, taken)
-    if wanted is State.SUCCESS:
-        return State.SUCCESS if minor == after.whole else State.HELD
     uncounted = bool(taken) and minor is None
+    heard = max(wanted, after.state, key=lambda state: state.rank)
+    ended = uncounted or heard.rank >= State.EXPIRED.rank
+    if ended and _is_complete(after):
+        return State.SUCCESS
+    if wanted is State.SUCCESS:
+        return State.SUCCESS if minor == after.whole and not _is_recovered(after) else State.HELD
     # Money that was taken is never told as a failure.
-    told_as_failure = after.captured and max(wanted, after.state, key=lambda state: state.rank) in CLOSED_STATES
-    if told_as_failure and after.agreed == after.captured and not uncounted:
-        return State.SUCCESS  # the rest was let go, as agreed
+    told_as_failure = after.captured and heard in CLOSED_STATES
     return State.HELD if uncounted or told_as_failure else wanted
+
+
+def _is_complete(facts: Facts) -> bool:
+    """A person takes for the whole what was taken (docs/adr/0009). It is paid as soon as no more can come."""
+    return facts.captured > 0 and facts.agreed == facts.captured
+
+
+def _is_recovered(facts: Facts) -> bool:
+    """Its row was written again from the gateway's list; that it was our price, a person has to say (docs/adr/0010)."""
+    return facts.agreed is None and (facts.reason == "recovered" or "recovered" in facts.attention)
 
 
 def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_payment: str) -> Decision:
@@ -218,9 +250,10 @@ def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_pa
         owed, flags = _owed_for_success(facts, late=late, late_payment=late_payment)
         reason = ""
     else:
-        flags = frozenset({"mismatch"}) if target is State.HELD else frozenset()
+        if target is State.HELD:
+            reason = reason or ("recovered" if _is_recovered(after) else "unexpected_capture")
+        flags = frozenset({"recovered" if reason == "recovered" else "mismatch"} if target is State.HELD else ())
         owed = Fulfilment.Kind.RELEASE if facts.state in OPEN_STATES and target in CLOSED_STATES else None
-        reason = reason or ("unexpected_capture" if target is State.HELD else "")
     moved = replace(after, state=target, reason=reason, late=late, attention=after.attention | flags)
     return Decision(facts=moved, kind=Kind.MOVED, owed=owed)
 

@@ -69,7 +69,7 @@ def apply_update(
         Transaction.DoesNotExist: there is no such transaction.
         InvalidTransition: too many others changed the row at the same time.
     """
-    entry = Entry(update, source, session, callback, actor, note)
+    entry = Entry(update, source, session, callback, actor, verdict, note)
     for race in range(MAX_RACES):
         row = _read(transaction_id, update, verdict)
         facts = _facts_of(row)
@@ -100,6 +100,7 @@ class Entry:
     session: PaymentSession | None
     callback: Callback | None
     actor: Any
+    verdict: Verdict
     note: str
 
     def write(self, row: Transaction, decision: Decision) -> bool:
@@ -110,7 +111,7 @@ class Entry:
                 if decision.kind in {Kind.MOVED, Kind.AMENDED} and not self._write_row(row, decision):
                     return False
                 if decision.kind:
-                    self._write_event(row, decision.kind, before, self.note or decision.note)
+                    self._write_event(row, decision, before, flags)
                 owed = self._write_owed(row, decision) if decision.owed else None
                 if self.callback:
                     _mark_processed(self.callback, row)
@@ -153,10 +154,10 @@ class Entry:
             changes |= {"claimed_until": None, "poll_attempts": 0, "next_poll_at": _due(row, facts.state)}
         return changes
 
-    def _write_event(self, row: Transaction, kind: Kind, before: str, note: str) -> None:
+    def _write_event(self, row: Transaction, decision: Decision, before: str, flags: frozenset[str]) -> None:
         TransactionEvent.objects.create(
             transaction=row,
-            kind=kind,
+            kind=Kind(decision.kind),
             version=row.version,
             from_state=before,
             to_state=row.state,
@@ -167,12 +168,18 @@ class Entry:
             authorized_minor=row.authorized_minor,
             refunded_minor=row.refunded_minor,
             source=self.source,
-            evidence=evidence(self.update) | ({} if row.agreed_minor is None else {"agreed_minor": row.agreed_minor}),
-            note=note[:255],
+            evidence=evidence(self.update) | self._agreement(row, flags),
+            note=(self.note or decision.note)[:255],
             callback=self.callback,
             actor=self.actor,
             created_at=timezone.now(),
         )
+
+    def _agreement(self, row: Transaction, flags: frozenset[str]) -> dict[str, Any]:
+        """What a person has said: the total that counts as the whole, and the flags that are dealt with."""
+        resolved = sorted((flags & self.verdict.resolved) - row.attention_codes)
+        said = {"agreed_minor": row.agreed_minor, "resolved": resolved}
+        return {name: value for name, value in said.items() if value}
 
     def _write_owed(self, row: Transaction, decision: Decision) -> int:
         kind = Fulfilment.Kind(decision.owed or Fulfilment.Kind.FULFIL)
@@ -199,9 +206,12 @@ def _mark_processed(callback: Callback, row: Transaction) -> None:
 
 
 def _name_the_end(row: Transaction, update: PaymentUpdate) -> PaymentUpdate:
-    """A session that is canceled after its time has expired: the gateway's word echoes our own request."""
+    """A session that is canceled after its time has expired: the gateway's word echoes our own request.
+
+    The time of an authorization is the gateway's: one that is canceled was let go.
+    """
     overdue = update.state is State.CANCELED and row.expires_at <= timezone.now()
-    return replace(update, state=State.EXPIRED) if overdue else update
+    return replace(update, state=State.EXPIRED) if overdue and row.state != State.AUTHORIZED else update
 
 
 def _due(row: Transaction, state: State) -> Any:
@@ -214,8 +224,9 @@ def _due(row: Transaction, state: State) -> Any:
 def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) -> Transaction:
     """The row; with what the other payments of its order say, where it may owe a fulfilment."""
     rows = Transaction.objects.all()
-    # With money in hand, "canceled" may be the end of what was agreed.
-    if verdict.fulfil or update.state is State.SUCCESS or update.captured:
+    # The end of a payment in part may be the end of what was agreed, and so may a person's word.
+    told = update.state is not None and update.state.rank >= State.EXPIRED.rank
+    if told or update.captured or verdict != NO_VERDICT:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
         newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
         others = Transaction.objects.filter(order_id=OuterRef("order_id"), state=State.SUCCESS)

@@ -17,10 +17,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from django_gatewaypay.lifecycle import Decision, Facts, decide
+from django_gatewaypay.lifecycle import Decision, Facts, Verdict, decide
 from django_gatewaypay.types import State
 
-from .exhaustion_rules import AMOUNT, CURRENCY, LETTERS, OURS, Step, end_trouble, order_trouble, step_trouble
+from .exhaustion_rules import (
+    AMOUNT,
+    CURRENCY,
+    LETTERS,
+    OURS,
+    VERDICTS,
+    Step,
+    end_trouble,
+    order_trouble,
+    step_trouble,
+)
 from .frame import Chunk, Figure, Part, Progress
 
 __all__ = ["WORLDS", "Exhaustion", "Found", "One", "World", "walk"]
@@ -30,13 +40,37 @@ LENGTH, QUICK = 6, 3
 
 BANK = ("processing", "authorized", "expired", "failed")
 OF_AN_ORDER = ("expired", "paid", "paid short", "our expiry")
+#: What may be said of a payment that a person takes in part. In full it is paid before that, or held after it.
+IN_PART = (
+    "processing",
+    "authorized",
+    "taken short",
+    "agreed short",
+    "expired",
+    "canceled",
+    "failed short",
+    "held",
+    "paid short",
+    "paid foreign",
+    "paid unsaid",
+    "pending foreign",
+    "disputed",
+    "other paid",
+    "other expired",
+)
+OF_THE_WHOLE = frozenset(IN_PART) & {"taken short", "agreed short"}
 #: Letters of each transaction, the oldest first; whether its session is open yet.
 WORLDS: Mapping[str, tuple[Sequence[Sequence[str]], bool]] = {
-    "open": ([[letter for letter in LETTERS if letter != "opened"]], True),
+    "open": ([[letter for letter in LETTERS if letter not in OF_THE_WHOLE | {"opened"}]], True),
     # A callback waits until the session has landed (ADR 0004): no other session can be named before.
-    "created": ([[letter for letter in LETTERS if not letter.startswith("other")]], False),
+    "created": (
+        [[letter for letter in LETTERS if letter not in OF_THE_WHOLE and not letter.startswith("other")]],
+        False,
+    ),
     "two attempts": ([[*OF_AN_ORDER, "canceled", "processing", "refunded"]] * 2, True),
     "three attempts": ([OF_AN_ORDER] * 3, True),
+    "in part": ([IN_PART], True),
+    "two in part": ([["taken short", "agreed short", "canceled", "paid short", "our expiry"], IN_PART[2:6]], True),
 }
 
 
@@ -85,15 +119,16 @@ class World:
     def step(self, ones: tuple[One, ...], owner: int | None, number: int, letter: str) -> "Stepped":
         """What one update makes of the order, as the door would write it."""
         one, (update, local) = ones[number], LETTERS[letter]
-        known = one.facts
-        if update.state is State.SUCCESS:
+        known, verdict = one.facts, VERDICTS.get(letter, Verdict())
+        if verdict != Verdict() or update.captured or (update.state and update.state.rank >= State.EXPIRED.rank):
             # As the door reads them, and only then.
             newer = number < len(ones) - 1
             others = any(each.facts.state is State.SUCCESS for each in (*ones[:number], *ones[number + 1 :]))
             paid = owner is not None and owner != number
             known = replace(known, order_paid=paid, paid_too=others, replaced=newer)
-        decision = self.decide(known, update, local=local, late_payment=self.late_payment)
-        again = self.decide(decision.facts, update, local=local, late_payment=self.late_payment)
+        policy = {"local": local, "late_payment": self.late_payment, "verdict": verdict}
+        decision = self.decide(known, update, **policy)
+        again = self.decide(decision.facts, update, **policy)
         trouble = step_trouble(Step(known, update, local, decision, again))
         after = replace(decision.facts, order_paid=False, paid_too=False, replaced=False)
         moved, fulfils = after.state is not one.facts.state, decision.owed == "fulfil"

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 from moneyed import Money
 
-from django_gatewaypay.lifecycle import Decision, Facts
+from django_gatewaypay.lifecycle import Decision, Facts, Verdict
 from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
 
 if TYPE_CHECKING:
     from .exhaustion import One
 
-__all__ = ["AMOUNT", "CURRENCY", "LETTERS", "OURS", "Step", "end_trouble", "order_trouble", "step_trouble"]
+__all__ = [
+    "AMOUNT",
+    "CURRENCY",
+    "LETTERS",
+    "OURS",
+    "VERDICTS",
+    "Step",
+    "end_trouble",
+    "order_trouble",
+    "step_trouble",
+]
 
 AMOUNT, CURRENCY = 2000, "EUR"
 FULL, SHORT, OVER, FOREIGN = (Money("20.00", "EUR"), Money("5.00", "EUR"), Money("21.00", "EUR"), Money("20.00", "USD"))
@@ -52,7 +62,11 @@ LETTERS: Mapping[str, tuple[PaymentUpdate, bool]] = {
     "other expired": says(State.EXPIRED, gateway_reference=OTHER),
     "our expiry": (PaymentUpdate(state=State.EXPIRED), True),
     "our cancel": (PaymentUpdate(state=State.CANCELED), True),
+    "taken short": says(State.AUTHORIZED, SHORT, authorized=FULL),
+    "agreed short": says(None),
 }
+#: What a person says beside it.
+VERDICTS: Mapping[str, Verdict] = {"agreed short": Verdict(agreed=500)}
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def step_trouble(step: Step) -> str:
         "the session changed": before.gateway_reference not in {"", after.gateway_reference},
         "a flag was lowered": not before.attention <= after.attention or before.late > after.late,
         "money is told as a failure": after.captured > 0 and after.state in CLOSED_STATES,
-        "success without our money": paid_now and not _pays(step.update),
+        "success without our money": paid_now and not (_pays(step.update) or _is_agreed(after)),
         "a fulfilment without success": owed == "fulfil" and not paid_now,
         "a success that nobody hears of": paid_now and owed is None and not after.attention & BY_TIME,
         "a release that is not due, or none that is": (owed == "release") is not ended_unpaid,
@@ -95,12 +109,16 @@ def step_trouble(step: Step) -> str:
     return next((trouble for trouble, is_so in never.items() if is_so), "")
 
 
+def _is_agreed(facts: Facts) -> bool:
+    return facts.agreed == facts.captured > 0
+
+
 def _totals(facts: Facts) -> tuple[int, int, int]:
     return facts.captured, facts.authorized, facts.refunded
 
 
 def _is_stray(step: Step) -> bool:
-    ours = not _is_other(step.update)
+    ours = not _is_other(step.update) and not step.decision.facts.captured
     return ours and step.update.state is State.AUTHORIZED and step.before.state in CLOSED_STATES
 
 
@@ -118,10 +136,13 @@ def end_trouble(one: "One", said: frozenset[str], *, is_open: bool) -> str:
     ours = [update for update, local in updates if not local and not _is_other(update)]
     others = [update for update, local in updates if not local and _is_other(update)]
     facts, captured = one.facts, _highest(ours, "captured")
-    wrong = _is_wrong_money(ours, others, captured)
+    agreed = any(letter in VERDICTS for letter in said)
+    wrong = _is_wrong_money(ours, others, captured, agreed=agreed)
     expected = _expected_state(ours, one.closed_by_us, captured, is_open=is_open)
     if any(update.captured or update.state is State.AUTHORIZED for update in others):
         expected = max(expected, State.HELD, key=lambda state: state.rank)
+    if agreed and captured == 500 and expected not in OPEN_STATES:
+        expected = State.SUCCESS
     state = State.EXPIRED if facts.state in CLOSED_STATES else facts.state
     flags = frozenset(flag for update in ours for flag in update.flags) | ({"mismatch"} if wrong or one.held else set())
     wanted = {
@@ -141,9 +162,13 @@ def _highest(updates: Sequence[PaymentUpdate], total: str) -> int:
     return max([0, *(int(money.amount * 100) for money in amounts if money and money.currency.code == CURRENCY)])
 
 
-def _is_wrong_money(ours: Sequence[PaymentUpdate], others: Sequence[PaymentUpdate], captured: int) -> bool:
+def _is_wrong_money(
+    ours: Sequence[PaymentUpdate], others: Sequence[PaymentUpdate], captured: int, *, agreed: bool
+) -> bool:
     other_money = any(update.captured or update.state is State.AUTHORIZED for update in others)
-    claims = any(update.state is State.SUCCESS and not _pays(update) for update in ours)
+    # Less than was asked for is wrong until somebody agrees to it: `held` remembers that it was.
+    right = {FULL, SHORT} if agreed else {FULL}
+    claims = any(update.state is State.SUCCESS and update.captured not in right for update in ours)
     return other_money or claims or captured > AMOUNT or any(update.captured == FOREIGN for update in ours)
 
 
