@@ -18,6 +18,7 @@ __all__ = [
     "OrderNotFound",
     "OrderNotPayable",
     "PaymentInProgress",
+    "ReasonMissing",
     "SecondPersonNeeded",
     "StaleSignature",
     "UnknownGateway",
@@ -129,6 +130,10 @@ class MovementInProgress(GatewayPayError):
 
 class SecondPersonNeeded(GatewayPayError):
     """This amount needs a second person: somebody else than who asked for it."""
+
+
+class ReasonMissing(GatewayPayError):
+    """Say why: the books keep the reason."""
 
 
 class OrderNotPayable(GatewayPayError):
