@@ -111,7 +111,7 @@ class Entry:
                 if decision.kind in {Kind.MOVED, Kind.AMENDED} and not self._write_row(row, decision):
                     return False
                 if decision.kind:
-                    self._write_event(row, decision, before, flags)
+                    self._write_event(row, decision.kind, before, flags, decision.note)
                 owed = self._write_owed(row, decision) if decision.owed else None
                 if self.callback:
                     _mark_processed(self.callback, row)
@@ -154,10 +154,10 @@ class Entry:
             changes |= {"claimed_until": None, "poll_attempts": 0, "next_poll_at": _due(row, facts.state)}
         return changes
 
-    def _write_event(self, row: Transaction, decision: Decision, before: str, flags: frozenset[str]) -> None:
+    def _write_event(self, row: Transaction, kind: Kind, before: str, flags: frozenset[str], note: str) -> None:
         TransactionEvent.objects.create(
             transaction=row,
-            kind=Kind(decision.kind),
+            kind=kind,
             version=row.version,
             from_state=before,
             to_state=row.state,
@@ -169,7 +169,7 @@ class Entry:
             refunded_minor=row.refunded_minor,
             source=self.source,
             evidence=evidence(self.update) | self._agreement(row, flags),
-            note=(self.note or decision.note)[:255],
+            note=(self.note or note)[:255],
             callback=self.callback,
             actor=self.actor,
             created_at=timezone.now(),
