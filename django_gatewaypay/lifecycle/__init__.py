@@ -8,6 +8,7 @@ of captures and refunds.
 from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
 from .door import Outcome, apply_update
 from .movements import apply_movement, left_to_capture, left_to_refund, open_movement
+from .recovery import write_recovered
 
 __all__ = [
     "TRANSITIONS",
@@ -21,4 +22,5 @@ __all__ = [
     "left_to_capture",
     "left_to_refund",
     "open_movement",
+    "write_recovered",
 ]

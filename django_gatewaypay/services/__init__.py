@@ -4,14 +4,19 @@ from .callbacks import process_callback, receive_callback, retry_callback
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .lookup import address_digest, lookup_is_offered, open_link, send_link, send_link_aside
+from .reconciling import reconcile
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
+from .reporting import Account, Difference, Report
 from .sweeping import BATCH, Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
     "BATCH",
+    "Account",
+    "Difference",
     "Done",
     "Health",
     "Initiated",
+    "Report",
     "address_digest",
     "cancel",
     "expire",
@@ -24,6 +29,7 @@ __all__ = [
     "poll_one",
     "process_callback",
     "receive_callback",
+    "reconcile",
     "refresh",
     "refresh_for_shopper",
     "retry_callback",

@@ -88,7 +88,8 @@ def check_paid_in_full(books: Books) -> None:
             hold(6, row.captured_minor >= row.amount_minor, f"{row.pk} is success with {row.captured_minor}")
             hold(6, exact or "mismatch" in row.attention_codes, f"{row.pk}: overpaid, and nobody is told")
         if row.state == State.HELD:
-            hold(6, row.reason and "mismatch" in row.attention_codes, f"{row.pk} is held, and nobody is told why")
+            told = {"mismatch", "recovered"} & row.attention_codes
+            hold(6, row.reason and told, f"{row.pk} is held, and nobody is told why")
 
 
 def check_refunds(books: Books) -> None:
