@@ -137,6 +137,7 @@ PLANTS: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
     "success on another session": (6, lambda row: evidence(row, gateway_reference="ps_other")),
     "success with less than the amount": (6, lambda row: change(row, captured_minor=1998)),
     "overpaid in silence": (6, lambda row: change(row, captured_minor=2000)),
+    "a part for the whole, and nobody agreed": (6, lambda row: change(row, captured_minor=1500, agreed_minor=1500)),
     "held in silence": (6, lambda row: change(row, state="held")),
     "more given back than taken": (7, lambda row: change(row, refunded_minor=2000)),
     "fulfilled twice": (8, lambda row: Order.objects.filter(pk=row.order_id).update(fulfilments=2)),

@@ -147,10 +147,16 @@ def decide(
 
 
 def _standing(facts: Facts, verdict: Verdict) -> Verdict:
-    """What of a verdict holds: who says "fulfil" second has decided nothing, and who paid twice stays in sight."""
+    """What of a verdict holds.
+
+    Who says "fulfil" second has decided nothing, nor has who saw other money than there is by now; and an order
+    that was paid twice stays in sight.
+    """
     if not verdict.fulfil:
         return verdict
     if facts.state is State.SUCCESS and facts.order_paid:
+        return NO_VERDICT
+    if facts.state is State.HELD and verdict.agreed != facts.captured:
         return NO_VERDICT
     return replace(verdict, resolved=verdict.resolved - {"duplicate_payment"}) if facts.paid_too else verdict
 

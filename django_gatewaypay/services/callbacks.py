@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..registry import gateways
 from ..schedule import CLAIM_LEASE, backoff_delay
 from ..types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from .access import parse_id
+from .disputes import dump_dispute, hear_dispute, load_dispute
 from .refreshing import ask_gateway, asked_nothing, follow_up, is_other_mode, rest_delay
 
 __all__ = ["match_waiting_callbacks", "process_callback", "receive_callback", "retry_callback"]
@@ -107,13 +109,15 @@ def _process(row: Callback) -> Callback.State:
     update = load_update(row.update)
     flags = update.flags
     if update.thin or not gateways[row.gateway].signs_callbacks:
-        asked = ask_gateway(found)
-        # A word that even the gateway's own record leaves unknown is for staff; a refund's news is no state.
-        flags |= {"unknown_state"} if (asked or update).thin and not (update.refund or flags) else frozenset()
-        update = asked or update
+        asked = ask_gateway(found) or update
+        # A word that even the gateway's own record leaves unknown is for staff; other news is no state.
+        unknown = asked.thin and not (update.refund or update.dispute or flags)
+        flags |= asked.flags | ({"unknown_state"} if unknown else set())
+        update = replace(asked, flags=flags, dispute=update.dispute or asked.dispute)
     if is_other_mode(found, update):
         return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
-    outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
+    update = hear_dispute(found, update, source=Source.CALLBACK, callback=row)
+    outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row)
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
     return Callback.State.PROCESSED
@@ -225,6 +229,7 @@ def dump_update(update: PaymentUpdate) -> dict[str, Any]:
     if update.refund:
         refund = update.refund
         said["refund"] = [refund.refund_reference, refund.state, dump_money(refund.amount)]
+    said["dispute"] = dump_dispute(update.dispute)
     said["flags"] = sorted(update.flags)
     said["test"] = None if update.test is None else ["no", "yes"][update.test]
     return {name: value for name, value in said.items() if value} | {"raw": dict(update.raw)}
@@ -244,6 +249,7 @@ def load_update(said: dict[str, Any]) -> PaymentUpdate:
         known["refund"] = RefundUpdate(
             refund_reference=reference, state=RefundState(refund_state), amount=Money(*amount) if amount else None
         )
+    known["dispute"] = load_dispute(said.get("dispute"))
     known["flags"] = frozenset(said.get("flags", []))
     known["test"] = {"no": False, "yes": True}.get(said.get("test", ""))
     state = State(said["state"]) if "state" in said else None

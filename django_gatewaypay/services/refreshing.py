@@ -17,6 +17,7 @@ from ..lifecycle import Outcome, apply_update
 from ..models import Transaction
 from ..registry import gateways
 from ..types import OPEN_STATES, PaymentRef, PaymentUpdate, Source, State
+from .disputes import hear_dispute
 
 __all__ = ["ask_gateway", "cancel", "expire", "follow_up", "payment_ref", "refresh", "refresh_for_shopper"]
 
@@ -42,6 +43,7 @@ def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: A
     if update is None or is_other_mode(row, update):
         return row
     flags = ("unknown_state",) if update.thin else ()
+    update = hear_dispute(row, update, source=source)
     outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags)
     follow_up(outcome)
     return outcome.transaction

@@ -25,12 +25,20 @@ TAKEN = frozenset({State.HELD, State.SUCCESS})
 
 
 def check_evidence(books: Books) -> None:
-    """1: every move to success or failed has one stored evidence, which says so."""
+    """1: every move to success or failed has one stored evidence, which says so, or a person who has decided."""
     for row, ledger in books.rows():
         for event in moves(ledger, {State.SUCCESS, State.FAILED}):
             said = event.callback_id is not None if event.source == "callback" else event.source in READ
             hold(1, said, f"{row.pk} became {event.to_state} by {event.source}, without evidence")
-            hold(1, event.evidence.get("state") == event.to_state, f"{row.pk}: {event.evidence} is no {event.to_state}")
+            right = event.evidence.get("state") == event.to_state or _is_agreed(event)
+            hold(1, right, f"{row.pk}: {event.evidence} is no {event.to_state}")
+
+
+def _is_agreed(event: TransactionEvent) -> bool:
+    """All that a person takes for the whole is there: by that person's word, or at the end of a payment in part."""
+    taken = event.to_state == State.SUCCESS and event.evidence.get("agreed_minor") == event.captured_minor > 0
+    by_person = event.source == "staff" and event.actor_id is not None and event.note.strip()
+    return taken and bool(by_person or event.evidence.get("state") or event.evidence.get("captured"))
 
 
 def check_final(books: Books) -> None:
@@ -79,17 +87,19 @@ def check_paid_in_full(books: Books) -> None:
     for row, ledger in books.rows():
         for event in moves(ledger, {State.SUCCESS}):
             amount, _, code = event.evidence.get("captured", "").partition(" ")
-            exact = code == row.currency and to_minor(Money(amount, code)) == row.amount_minor
-            hold(6, exact, f"{row.pk}: {row.amount_minor} {row.currency} became success by {amount} {code}")
+            whole = event.evidence.get("agreed_minor", row.amount_minor)
+            exact = code == row.currency and to_minor(Money(amount, code)) == whole
+            hold(6, exact or _is_agreed(event), f"{row.pk}: {whole} {row.currency} became success by {amount} {code}")
             session = event.evidence.get("gateway_reference") or row.gateway_reference
             hold(6, session == row.gateway_reference, f"{row.pk} became success by another session {session}")
-        exact = row.captured_minor == row.amount_minor
+        exact, told = row.captured_minor == row.whole_minor, told_to_staff(row, ledger)
         if row.state == State.SUCCESS:
-            hold(6, row.captured_minor >= row.amount_minor, f"{row.pk} is success with {row.captured_minor}")
-            hold(6, exact or "mismatch" in row.attention_codes, f"{row.pk}: overpaid, and nobody is told")
+            hold(6, row.captured_minor >= row.whole_minor, f"{row.pk} is success with {row.captured_minor}")
+            hold(6, exact or "mismatch" in told, f"{row.pk}: overpaid, and nobody is told")
         if row.state == State.HELD:
-            told = {"mismatch", "recovered"} & row.attention_codes
-            hold(6, row.reason and told, f"{row.pk} is held, and nobody is told why")
+            hold(6, row.reason and {"mismatch", "recovered"} & told, f"{row.pk} is held, and nobody is told why")
+        last = changes(ledger)[-1].evidence.get("agreed_minor")
+        hold(6, last == row.agreed_minor, f"{row.pk}: {row.agreed_minor} was agreed to, and the ledger says {last}")
 
 
 def check_refunds(books: Books) -> None:
@@ -149,7 +159,8 @@ def check_effects(books: Books) -> None:
 def check_order_free(books: Books) -> None:
     """12: no word about our session that outranks the state was passed over, whenever it came."""
     for row, ledger in books.rows():
-        for event in ledger:
+        # What is said of a refund, a capture or a dispute is in words of their own.
+        for event in (event for event in ledger if event.kind in {"moved", "amended", "noted"}):
             session = event.evidence.get("gateway_reference") or row.gateway_reference
             said = State(event.evidence.get("state") or "created")
             rank = min(said.rank, State.HELD.rank) if session == row.gateway_reference else 0
@@ -162,7 +173,7 @@ def check_duplicates(books: Books) -> None:
     for row, _ in books.rows():
         paid.setdefault(row.order_id, []).extend([row] if row.state == State.SUCCESS else [])
     for order, rows in paid.items():
-        unflagged = [row.pk for row in rows if not REVIEWED & row.attention_codes]
+        unflagged = [row.pk for row in rows if not REVIEWED & told_to_staff(row, books.ledger[row.pk])]
         hold(13, len(unflagged) <= 1, f"order {order} was paid by {unflagged}, and nobody is told")
     opened = Counter((row.gateway, row.order_id) for row, _ in books.rows() if row.state in OPEN_STATES)
     hold(13, max(opened.values(), default=1) == 1, f"two are open: {opened.most_common(1)}")
@@ -193,7 +204,8 @@ def check_retries(books: Books) -> None:
     for owed in books.fulfilments.values():
         waits, dead = owed.state == Fulfilment.State.OWED, owed.state == Fulfilment.State.DEAD
         hold(23, dead or waits == (owed.next_attempt_at is not None), f"{owed} is {owed.state} and never tried again")
-        told = "hook_dead" in books.transactions[owed.transaction_id].attention_codes
+        pk = owed.transaction_id
+        told = "hook_dead" in told_to_staff(books.transactions[pk], books.ledger[pk])
         hold(23, not dead or told or owed.next_attempt_at, f"{owed} was given up and nobody is told")
         # Not for ever: a row that was given up comes up once more, until its payment is flagged.
         hold(23, not dead or owed.last_error, f"{owed} was given up without a word")
@@ -216,12 +228,19 @@ def check_staff(books: Books) -> None:
 
 def changes(ledger: Iterable[TransactionEvent]) -> list[TransactionEvent]:
     """The events that made the row what it is, by version."""
-    return sorted((event for event in ledger if event.kind != "noted"), key=lambda event: event.version)
+    made = (event for event in ledger if event.kind in {"moved", "amended"})
+    return sorted(made, key=lambda event: event.version)
 
 
 def moves(ledger: Iterable[TransactionEvent], states: Iterable[State]) -> list[TransactionEvent]:
     """The moves into one of the states."""
     return [event for event in ledger if event.kind == "moved" and event.to_state in states]
+
+
+def told_to_staff(row: Transaction, ledger: Iterable[TransactionEvent]) -> frozenset[str]:
+    """The attention codes that are up, and those that a person has dealt with."""
+    resolved = {code for event in ledger for code in event.evidence.get("resolved", []) if event.note}
+    return row.attention_codes | resolved
 
 
 OURS: tuple[Callable[[Books], None], ...] = (

@@ -15,6 +15,7 @@ from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import OPEN_STATES, State
 
 from .books import Books, hold
+from .ours import told_to_staff
 
 __all__ = ["THEIRS", "GatewayBooks", "GatewayPayment", "Opening", "SandboxBooks", "ServerBooks", "check_convergence"]
 
@@ -72,12 +73,13 @@ class ServerBooks:
 
     def payments(self) -> Iterable[GatewayPayment]:
         for reference, session in list(self.server.sessions.items()):
+            paid = session["status"] == "success"
             yield GatewayPayment(
                 reference=reference,
                 transaction_id=str(session.get("transaction_id") or ""),
                 state=session["status"],
                 currency=session["currency"],
-                captured_minor=read_minor(session) if session["status"] == "success" else 0,
+                captured_minor=read_minor(session if paid else {**session, "amount": session.get("captured")}),
             )
 
     def openings(self) -> Iterable[Opening]:
@@ -156,7 +158,7 @@ def check_taken(books: Books, gateway: GatewayBooks) -> None:
         payment = known.get(row.gateway_reference)
         hold(6, payment, f"{row.pk} is success; the gateway knows no session {row.gateway_reference}")
         told = payment and (payment.transaction_id, payment.captured_minor, payment.currency)
-        due = (str(row.pk), row.amount_minor, row.currency)
+        due = (str(row.pk), row.whole_minor, row.currency)
         hold(6, told == due, f"{row.pk} is success; the gateway has {payment}")
 
 
@@ -200,7 +202,7 @@ def check_convergence(books: Books, gateway: GatewayBooks | None = None) -> None
         hold(16, not stuck, f"callback {callback} names {callback.transaction_ref} and was never matched")
     for owed in books.fulfilments.values():
         row = books.transactions[owed.transaction_id]
-        told = owed.state == "dead" and "hook_dead" in row.attention_codes
+        told = owed.state == "dead" and "hook_dead" in told_to_staff(row, books.ledger[row.pk])
         hold(16, owed.state == "done" or told, f"{owed} of {row.pk} is {owed.state}, flagged {row.attention!r}")
     for row in books.transactions.values():
         _check_settled_row(books, row)
@@ -212,7 +214,7 @@ def _check_settled_row(books: Books, row: Transaction) -> None:
     overdue = row.state in {State.CREATED, State.PENDING} and row.expires_at <= timezone.now()
     hold(17, not overdue, f"{row.pk} is {row.state} after its time")
     hold(16, row.state != State.CREATED, f"{row.pk} was never opened")
-    reviewed = row.attention_codes & {"late", "duplicate_payment", "hook_dead"}
+    reviewed = told_to_staff(row, books.ledger[row.pk]) & {"late", "duplicate_payment", "hook_dead"}
     if row.state == State.SUCCESS and not reviewed:
         order = books.orders.get(row.order_id)
         hold(8, order and order.fulfilments == 1, f"order {row.order_id} is paid by {row.pk} and not fulfilled")
@@ -226,18 +228,20 @@ def _check_same_story(books: Books, gateway: GatewayBooks) -> None:
         if row is None:
             continue
         if payment.captured_minor:
-            _check_money_is_seen(row, payment)
+            _check_money_is_seen(books, row, payment)
         mine = payment.reference == row.gateway_reference
         stuck = mine and payment.state in ENDED and row.state in OPEN_STATES
         hold(16, not stuck, f"{row.pk} is {row.state}; the gateway has {payment.state}")
 
 
-def _check_money_is_seen(row: Transaction, payment: GatewayPayment) -> None:
+def _check_money_is_seen(books: Books, row: Transaction, payment: GatewayPayment) -> None:
     right = (payment.reference, payment.captured_minor, payment.currency)
-    if right == (row.gateway_reference, row.amount_minor, row.currency):
+    if payment.state == "authorized":
+        hold(16, row.captured_minor == payment.captured_minor, f"{row.pk}: {payment} was captured in part there")
+    elif right == (row.gateway_reference, row.whole_minor, row.currency):
         hold(16, row.state == State.SUCCESS, f"{row.pk} is {row.state}; it was paid in full there")
     else:
-        hold(16, row.attention, f"{row.pk}: nobody is told of {payment}")
+        hold(16, told_to_staff(row, books.ledger[row.pk]), f"{row.pk}: nobody is told of {payment}")
 
 
 def ours(books: Books, gateway: GatewayBooks) -> list[Transaction]:

@@ -1,0 +1,177 @@
+"""Disputes: what a gateway says of them is kept in rows of their own, and shown to staff.
+
+They never move a transaction's state. Order is no matter: the highest word that was said holds, and the
+newest amount and due date of that word.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from moneyed import Money
+
+from ..lifecycle import apply_update
+from ..models import Callback, Dispute, Transaction, TransactionEvent
+from ..money import InvalidAmount, to_minor
+from ..signals import dispute_changed
+from ..types import DisputeState, DisputeUpdate, PaymentUpdate, Source
+
+__all__ = ["dump_dispute", "hear_dispute", "load_dispute"]
+
+logger = logging.getLogger("gatewaypay.dispute")
+
+FLAG = frozenset({"disputed"})
+
+
+def hear_dispute(
+    row: Transaction, update: PaymentUpdate, *, source: Source, callback: Callback | None = None
+) -> PaymentUpdate:
+    """Keep what an update says about a dispute; the update without the flag that the dispute's row has raised.
+
+    News raises "disputed" in the same commit. What is known already raises nothing: a person may have dealt with it.
+    """
+    if update.dispute is not None:
+        while not _keep(row, update.dispute, source, callback):
+            logger.debug("a rival was faster transaction=%s", row.pk)
+    elif not (update.flags & FLAG and Dispute.objects.filter(transaction=row).exists()):
+        return update
+    return replace(update, flags=update.flags - FLAG)
+
+
+def _keep(row: Transaction, told: DisputeUpdate, source: Source, callback: Callback | None) -> bool:
+    """One commit: the dispute, its ledger line, the flag. False when somebody else changed it first."""
+    known = Dispute.objects.filter(transaction=row, gateway_reference=told.dispute_reference).first()
+    changes = _changes(known, told)
+    if not changes:
+        return True
+    try:
+        with transaction.atomic():
+            dispute = _write(row, known, told, changes)
+            if dispute is None:
+                return False
+            _write_event(dispute, source, callback)
+            apply_update(row.pk, PaymentUpdate(), source=source, flags=FLAG, note=f"dispute {dispute.state}")
+            transaction.on_commit(lambda: _tell(dispute), robust=True)
+    except IntegrityError:  # the same dispute, heard of twice at once
+        return False
+    return True
+
+
+def _changes(known: Dispute | None, told: DisputeUpdate) -> dict[str, Any]:
+    """The columns that become different; none when nothing is news."""
+    said = {name: value for name, value in _columns(told).items() if value not in {None, ""}}
+    if known is None:
+        return said
+    if told.state.rank < DisputeState(known.state).rank:
+        # An older word only fills in what the newer ones have left out.
+        said = {name: value for name, value in said.items() if getattr(known, name) in {None, ""}}
+    return {name: value for name, value in said.items() if getattr(known, name) != value}
+
+
+def _columns(told: DisputeUpdate) -> dict[str, Any]:
+    minor = _minor(told.amount)
+    return {
+        "state": told.state.value,
+        "amount_minor": minor,
+        "currency": told.amount.currency.code if told.amount is not None and minor is not None else "",
+        "reason": told.reason[:64],
+        "due_at": _as_ours(told.due_at) if told.due_at else None,
+    }
+
+
+def _minor(amount: Money | None) -> int | None:
+    """None for what cannot be counted: it is news about money, not money."""
+    try:
+        return None if amount is None else to_minor(amount)
+    except InvalidAmount:
+        return None
+
+
+def _as_ours(moment: datetime) -> datetime:
+    """An aware time as the host's database keeps it."""
+    return moment if django_settings.USE_TZ else timezone.make_naive(moment)
+
+
+def _write(row: Transaction, known: Dispute | None, told: DisputeUpdate, changes: dict[str, Any]) -> Dispute | None:
+    now = timezone.now()
+    if known is None:
+        return Dispute.objects.create(
+            transaction=row, gateway_reference=told.dispute_reference, opened_at=now, updated_at=now, **changes
+        )
+    changes["updated_at"] = now
+    mine = Dispute.objects.filter(pk=known.pk, updated_at=known.updated_at, state=known.state)
+    if not mine.update(**changes):
+        return None
+    for name, value in changes.items():
+        setattr(known, name, value)
+    return known
+
+
+def _write_event(dispute: Dispute, source: Source, callback: Callback | None) -> None:
+    row = Transaction.objects.get(pk=dispute.transaction_id)
+    evidence = {
+        "reference": dispute.gateway_reference,
+        "state": dispute.state,
+        "amount": f"{dispute.amount_text} {dispute.currency}".strip(),
+        "reason": dispute.reason,
+        "due_at": dispute.due_at.isoformat() if dispute.due_at else "",
+    }
+    TransactionEvent.objects.create(
+        transaction=row,
+        kind=TransactionEvent.Kind.DISPUTE,
+        version=row.version,
+        from_state=row.state,
+        to_state=row.state,
+        reason=dispute.state,
+        late=row.late,
+        attention=row.attention,
+        captured_minor=row.captured_minor,
+        authorized_minor=row.authorized_minor,
+        refunded_minor=row.refunded_minor,
+        source=source,
+        evidence={name: value for name, value in evidence.items() if value},
+        callback=callback,
+        created_at=timezone.now(),
+    )
+
+
+def _tell(dispute: Dispute) -> None:
+    logger.warning(
+        "dispute=%r transaction=%s state=%s amount=%s",
+        dispute.gateway_reference, dispute.transaction_id, dispute.state, dispute.amount_minor,
+    )  # fmt: skip
+    for receiver, error in dispute_changed.send_robust(Dispute, dispute=dispute, state=DisputeState(dispute.state)):
+        if isinstance(error, Exception):
+            logger.error("receiver failed dispute=%r receiver=%r", dispute.gateway_reference, receiver, exc_info=error)
+
+
+def dump_dispute(told: DisputeUpdate | None) -> dict[str, Any] | None:
+    """A dispute's news as JSON, for the inbox."""
+    if told is None:
+        return None
+    amount = [f"{told.amount.amount:f}", told.amount.currency.code] if told.amount is not None else None
+    return {
+        "reference": told.dispute_reference,
+        "state": told.state,
+        "amount": amount,
+        "due_at": told.due_at.isoformat() if told.due_at else None,
+        "reason": told.reason,
+    }
+
+
+def load_dispute(said: Mapping[str, Any] | None) -> DisputeUpdate | None:
+    """The news that `dump_dispute` wrote."""
+    if said is None:
+        return None
+    return DisputeUpdate(
+        dispute_reference=said["reference"],
+        state=DisputeState(said["state"]),
+        amount=Money(*said["amount"]) if said["amount"] else None,
+        due_at=datetime.fromisoformat(said["due_at"]) if said["due_at"] else None,
+        reason=said["reason"],
+    )
