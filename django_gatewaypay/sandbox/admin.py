@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from .models import SandboxDelivery, SandboxPayment
+from .models import SandboxCapture, SandboxDelivery, SandboxPayment, SandboxRefund
 
 __all__ = ["SandboxDeliveryAdmin", "SandboxPaymentAdmin"]
 
 # Django's admin classes are generic for the type checker only.
 if TYPE_CHECKING:
     DeliveryTable = admin.TabularInline[SandboxDelivery, SandboxPayment]
+    CaptureTable = admin.TabularInline[SandboxCapture, SandboxPayment]
+    RefundTable = admin.TabularInline[SandboxRefund, SandboxPayment]
     PaymentPages = admin.ModelAdmin[SandboxPayment]
     DeliveryPages = admin.ModelAdmin[SandboxDelivery]
 else:
-    DeliveryTable = admin.TabularInline
+    DeliveryTable = CaptureTable = RefundTable = admin.TabularInline
     PaymentPages = DeliveryPages = admin.ModelAdmin
 
 
@@ -40,15 +42,32 @@ class DeliveryInline(ReadOnly, DeliveryTable):
     extra = 0
 
 
+class CaptureInline(ReadOnly, CaptureTable):
+    """What was taken of one authorization."""
+
+    model = SandboxCapture
+    fields = ("amount_minor", "final", "created_at")
+    extra = 0
+
+
+class RefundInline(ReadOnly, RefundTable):
+    """What of one payment goes back."""
+
+    model = SandboxRefund
+    fields = ("reference", "amount", "status", "outcome", "settle_at", "refund_id", "reason", "created_at")
+    readonly_fields = ("amount",)
+    extra = 0
+
+
 @admin.register(SandboxPayment)
 class SandboxPaymentAdmin(ReadOnly, PaymentPages):
     """What was paid with play money."""
 
     list_display = ("reference", "status", "amount", "currency", "mode", "transaction_id", "created_at", "expires_at")
-    list_filter = ("status", "mode", "currency")
-    search_fields = ("reference", "transaction_id", "description")
+    list_filter = ("status", "mode", "dispute_status", "currency")
+    search_fields = ("reference", "transaction_id", "order_id", "description")
     date_hierarchy = "created_at"
-    inlines = (DeliveryInline,)
+    inlines = (CaptureInline, RefundInline, DeliveryInline)
 
 
 @admin.register(SandboxDelivery)

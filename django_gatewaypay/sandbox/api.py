@@ -2,15 +2,18 @@
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ..conf import settings
+from . import movements
 from .decisions import Action, decide
-from .guards import api_view, find_payment, wake_after_commit
+from .guards import api_view, find_payment, find_refund, wake_after_commit
 from .models import SandboxPayment, Word
-from .wire import Refused, read_key, read_session, write_time
+from .wire import Refused, read_capture, read_key, read_refund, read_session, read_window, write_time
 
-__all__ = ["cancel", "create_session", "find", "status"]
+__all__ = ["cancel", "capture", "create_session", "find", "list_payments", "refund", "refunds", "status"]
+
+PAGE = 100
 
 
 @api_view
@@ -45,12 +48,59 @@ def find(request: HttpRequest, transaction_id: str) -> HttpResponse:
 @api_view
 @require_POST
 def cancel(request: HttpRequest, reference: str) -> HttpResponse:
-    """Close an unpaid session; anything else stays as it is. Says what is true afterwards."""
+    """Close an unpaid session, or let go what is reserved; anything else stays as it is. Says what is true then."""
     payment = require_payment(reference)
-    if payment.told_status == Word.PENDING and decide(payment, Action.CANCEL):
+    waits = payment.told_status == Word.PENDING
+    if decide(payment, Action.CANCEL) if waits else movements.let_go(payment):
         wake_after_commit()
     payment.refresh_from_db()
     return JsonResponse(status_facts(payment))
+
+
+@api_view
+@require_POST
+def capture(request: HttpRequest, reference: str) -> HttpResponse:
+    """Take a part of what is reserved; says what is true afterwards."""
+    payment, key = require_payment(reference), read_key(request.headers.get("Idempotency-Key"))
+    if movements.capture(payment, key, **read_capture(request.body, payment.currency)):
+        wake_after_commit()
+    payment.refresh_from_db()
+    return JsonResponse(status_facts(payment))
+
+
+@api_view
+@require_http_methods(["GET", "POST"])
+def refund(request: HttpRequest, reference: str) -> HttpResponse:
+    """Give money of a payment back, or say what became of a refund: one address, two kinds of reference."""
+    if request.method == "GET":
+        found = find_refund(reference)
+        if found is None:
+            raise Refused("not_found", 404)
+        return JsonResponse(found.facts())
+    payment, key = require_payment(reference), read_key(request.headers.get("Idempotency-Key"))
+    row, created = movements.refund(payment, key, read_refund(request.body, payment.currency))
+    if created:
+        wake_after_commit()
+    return JsonResponse(row.facts(), status=201 if created else 200)
+
+
+@api_view
+@require_GET
+def refunds(request: HttpRequest, reference: str) -> HttpResponse:
+    """Every refund of a payment."""
+    rows = require_payment(reference).refunds.select_related("payment")
+    return JsonResponse({"refunds": [row.facts() for row in rows]})
+
+
+@api_view
+@require_GET
+def list_payments(request: HttpRequest) -> HttpResponse:
+    """Every session that was opened in a time, some at once."""
+    since, until, after = read_window(request.GET.dict())
+    window = SandboxPayment.objects.filter(created_at__gte=since, created_at__lt=until, pk__gt=after)
+    rows = list(window.order_by("pk")[: PAGE + 1])
+    more = str(rows[PAGE - 1].pk) if len(rows) > PAGE else ""
+    return JsonResponse({"payments": [listed_facts(row) for row in rows[:PAGE]], "next": more})
 
 
 def require_payment(reference: str) -> SandboxPayment:
@@ -63,6 +113,11 @@ def require_payment(reference: str) -> SandboxPayment:
     if payment is None:
         raise Refused("not_found", 404)
     return payment
+
+
+def listed_facts(payment: SandboxPayment) -> dict[str, str]:
+    more = {"order_id": payment.order_id, "asked_amount": payment.amount}
+    return {**status_facts(payment), **more, "created_at": payment.created_at.isoformat()}
 
 
 def session_facts(payment: SandboxPayment) -> dict[str, str]:

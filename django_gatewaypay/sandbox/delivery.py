@@ -18,9 +18,10 @@ from django.db.models import F, Min
 from django.utils import timezone
 
 from ..gateways.signing import sign_standard_webhook
+from . import decisions
 from .access import webhook_secret
-from .decisions import settle_due
-from .models import SandboxDelivery, SandboxPayment
+from .models import SandboxDelivery, SandboxPayment, SandboxRefund
+from .movements import settle_refunds_due
 
 __all__ = ["deliver_due", "settle_due", "threaded", "wake"]
 
@@ -34,6 +35,12 @@ TIMEOUT = (2, 5)
 CLAIM = timedelta(seconds=60)
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 60, 60))
 PAUSE_AFTER_ERROR = 5.0
+
+
+def settle_due(now: datetime | None = None) -> int:
+    """Decide every payment and every refund whose time has come; how many there were."""
+    now = now or timezone.now()
+    return decisions.settle_due(now) + settle_refunds_due(now)
 
 
 def deliver_due(now: datetime | None = None) -> int:
@@ -131,6 +138,7 @@ class Sender:
 def _seconds_until_next() -> float | None:
     planned = (
         SandboxPayment.objects.aggregate(at=Min("settle_at"))["at"],
+        SandboxRefund.objects.aggregate(at=Min("settle_at"))["at"],
         SandboxDelivery.objects.owed().aggregate(at=Min("due_at"))["at"],
     )
     times = [at for at in planned if at is not None]

@@ -15,10 +15,11 @@ from django.views.decorators.csrf import csrf_exempt
 from .access import api_key, is_allowed
 from .decisions import settle
 from .delivery import wake
-from .models import SandboxPayment
+from .models import SandboxPayment, SandboxRefund
+from .movements import settle_refund
 from .wire import Refused
 
-__all__ = ["api_view", "find_payment", "sandbox_view", "wake_after_commit"]
+__all__ = ["api_view", "find_payment", "find_refund", "sandbox_view", "wake_after_commit"]
 
 View = Callable[..., HttpResponse]
 MAX_BODY = 64 * 1024
@@ -72,14 +73,30 @@ def require_key(request: HttpRequest) -> None:
 
 
 def find_payment(reference: str) -> SandboxPayment | None:
-    """The payment as it is now: a decision whose time has come is made on the way."""
+    """The payment as it is now: what is due of it and of its refunds is decided on the way."""
     payment = SandboxPayment.objects.filter(reference=reference).first()
+    if payment is None:
+        return None
     now = timezone.now()
-    if payment and payment.settle_at and payment.settle_at <= now:
+    due = payment.settle_at is not None and payment.settle_at <= now
+    refunds = list(payment.refunds.filter(settle_at__lte=now))
+    if due:
         settle(payment, now)
+    for row in refunds:
+        settle_refund(row, now)
+    if due or refunds:
         payment.refresh_from_db()
         wake_after_commit()
     return payment
+
+
+def find_refund(reference: str) -> SandboxRefund | None:
+    """The refund as it is now."""
+    row = SandboxRefund.objects.filter(reference=reference).select_related("payment").first()
+    if row:
+        find_payment(row.payment.reference)
+        row.refresh_from_db(fields=["status"])
+    return row
 
 
 def wake_after_commit() -> None:

@@ -1,4 +1,4 @@
-"""The pretend gateway's own books: payments, and the callbacks that it owes."""
+"""The pretend gateway's own books: payments, what is moved after them, and the callbacks that it owes."""
 
 from datetime import datetime
 from typing import Self
@@ -9,9 +9,19 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ..money import format_minor
-from ..types import State
+from ..types import DisputeState, RefundState, State
 
-__all__ = ["Mode", "SandboxDelivery", "SandboxPayment", "Word"]
+__all__ = [
+    "DisputeWord",
+    "Mode",
+    "RefundPlan",
+    "RefundWord",
+    "SandboxCapture",
+    "SandboxDelivery",
+    "SandboxPayment",
+    "SandboxRefund",
+    "Word",
+]
 
 
 class Word(models.TextChoices):
@@ -19,6 +29,7 @@ class Word(models.TextChoices):
 
     PENDING = State.PENDING.value, _("Waiting for the shopper")
     PROCESSING = State.PROCESSING.value, _("Being processed")
+    AUTHORIZED = State.AUTHORIZED.value, _("Reserved")
     SUCCESS = State.SUCCESS.value, _("Paid")
     FAILED = State.FAILED.value, _("Declined")
     CANCELED = State.CANCELED.value, _("Canceled")
@@ -37,8 +48,38 @@ class Mode(models.TextChoices):
     LATE = "late", _("The result after the session ends")
 
 
+class RefundPlan(models.TextChoices):
+    """What becomes of the refunds of a payment."""
+
+    AT_ONCE = "at_once", _("Given back at once")
+    LATER = "later", _("Given back later")
+    REFUSED = "refused", _("Refused later")
+    RETURNED = "returned", _("Given back, then returned by the bank")
+
+
+class RefundWord(models.TextChoices):
+    """What became of a refund, on the wire."""
+
+    SUBMITTED = RefundState.SUBMITTED.value, _("Submitted")
+    SUCCEEDED = RefundState.SUCCEEDED.value, _("Given back")
+    FAILED = RefundState.FAILED.value, _("Failed")
+
+
+class DisputeWord(models.TextChoices):
+    """Where a dispute stands, on the wire."""
+
+    OPEN = DisputeState.OPEN.value, _("An answer is due")
+    UNDER_REVIEW = DisputeState.UNDER_REVIEW.value, _("Under review")
+    WON = DisputeState.WON.value, _("Won by the shop")
+    LOST = DisputeState.LOST.value, _("Lost by the shop")
+
+
 def make_reference() -> str:
     return "sbx_" + get_random_string(24)
+
+
+def make_refund_reference() -> str:
+    return "sbr_" + get_random_string(24)
 
 
 def make_event_id() -> str:
@@ -67,6 +108,8 @@ class SandboxPayment(models.Model):
     amount_minor = models.BigIntegerField(_("amount in minor units"))
     reported_minor = models.BigIntegerField(_("amount that the shop is told"))
     currency = models.CharField(_("currency"), max_length=3)
+    order_id = models.CharField(_("order"), max_length=255, blank=True)
+    manual = models.BooleanField(_("reserve only"), default=False)
     description = models.CharField(_("description"), max_length=255, blank=True)
     callback_url = models.CharField(_("callback URL"), max_length=2000)
     return_url = models.CharField(_("return URL"), max_length=2000)
@@ -79,6 +122,15 @@ class SandboxPayment(models.Model):
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     expires_at = models.DateTimeField(_("expires"))
+
+    authorized_minor = models.BigIntegerField(_("reserved, in minor units"), default=0)
+    captured_minor = models.BigIntegerField(_("taken, in minor units"), default=0)
+    #: What has gone back, or may still.
+    refunding_minor = models.BigIntegerField(_("refunds that have not failed, in minor units"), default=0)
+    refunded_minor = models.BigIntegerField(_("given back, in minor units"), default=0)
+    refund_plan = models.CharField(_("refunds"), max_length=16, choices=RefundPlan.choices, default=RefundPlan.AT_ONCE)
+    dispute_status = models.CharField(_("dispute"), max_length=16, choices=DisputeWord.choices, blank=True)
+    dispute_due_at = models.DateTimeField(_("answer due"), null=True, blank=True)
 
     objects = PaymentQuerySet.as_manager()
 
@@ -99,6 +151,11 @@ class SandboxPayment(models.Model):
         return self.expires_at <= timezone.now()
 
     @property
+    def has_money(self) -> bool:
+        """Something was reserved or taken."""
+        return bool(self.authorized_minor or self.captured_minor)
+
+    @property
     def told_status(self) -> Word:
         """What the gateway says when it is asked."""
         return Word.EXPIRED if self.status == Word.PENDING and self.is_past else Word(self.status)
@@ -107,17 +164,109 @@ class SandboxPayment(models.Model):
     def amount(self) -> str:
         return format_minor(self.amount_minor, self.currency)
 
+    @property
+    def captured(self) -> str:
+        return self.write(self.captured_minor)
+
+    @property
+    def refunded(self) -> str:
+        return self.write(self.refunded_minor)
+
+    def write(self, minor: int) -> str:
+        """An amount in the payment's currency, as the wire writes it."""
+        return format_minor(minor, self.currency)
+
     def facts(self, status: str, **more: str) -> dict[str, str]:
-        """The payment as the wire knows it."""
+        """The payment as the wire knows it; of older news, only the word."""
         facts = {
             **more,
             "transaction_id": self.transaction_id,
             "reference": self.reference,
             "status": str(status),
-            "amount": format_minor(self.reported_minor, self.currency),
+            "amount": self.write(self.captured_minor if status == Word.SUCCESS else self.reported_minor),
             "currency": self.currency,
         }
-        return facts | {"decline_code": self.decline_code} if status == Word.FAILED else facts
+        facts |= {"decline_code": self.decline_code} if status == Word.FAILED else {}
+        return facts | (self._totals() | self._dispute() if status == self.status else {})
+
+    def _totals(self) -> dict[str, str]:
+        """What there is beside the amount."""
+        part = 0 if self.status == Word.SUCCESS else self.captured_minor
+        totals = {"authorized": self.authorized_minor, "captured": part, "refunded": self.refunded_minor}
+        return {name: self.write(minor) for name, minor in totals.items() if minor}
+
+    def _dispute(self) -> dict[str, str]:
+        if not self.dispute_status:
+            return {}
+        told = {
+            "dispute_reference": self.reference.replace("sbx_", "sbd_"),
+            "dispute_status": self.dispute_status,
+            "dispute_amount": self.write(self.captured_minor),
+            "dispute_reason": "fraudulent",
+        }
+        return told | ({"dispute_due_at": self.dispute_due_at.isoformat()} if self.dispute_due_at else {})
+
+
+class SandboxCapture(models.Model):
+    """A part of an authorization that was taken."""
+
+    payment = models.ForeignKey(SandboxPayment, on_delete=models.CASCADE, related_name="captures")
+    idempotency_key = models.CharField(max_length=255, unique=True)
+    amount_minor = models.BigIntegerField(_("amount in minor units"))
+    final = models.BooleanField(_("the rest is let go"), default=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("sandbox capture")
+        verbose_name_plural = _("sandbox captures")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.payment.write(self.amount_minor)
+
+
+class SandboxRefund(models.Model):
+    """Money that goes back. `outcome` is what it becomes at `settle_at`."""
+
+    payment = models.ForeignKey(SandboxPayment, on_delete=models.CASCADE, related_name="refunds")
+    reference = models.CharField(_("reference"), max_length=40, unique=True, default=make_refund_reference)
+    idempotency_key = models.CharField(max_length=255, unique=True)
+    refund_id = models.CharField(_("reference of the shop"), max_length=255, blank=True)
+    amount_minor = models.BigIntegerField(_("amount in minor units"))
+    reason = models.CharField(_("reason"), max_length=255, blank=True)
+    status = models.CharField(_("status"), max_length=16, choices=RefundWord.choices)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=RefundWord.choices, blank=True)
+    settle_at = models.DateTimeField(_("decided from"), null=True, blank=True, db_index=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("sandbox refund")
+        verbose_name_plural = _("sandbox refunds")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def amount(self) -> str:
+        return self.payment.write(self.amount_minor)
+
+    def facts(self) -> dict[str, str]:
+        """The refund as the wire knows it."""
+        return {
+            "refund_reference": self.reference,
+            "refund_id": self.refund_id,
+            "status": str(self.status),
+            "amount": self.amount,
+            "currency": self.payment.currency,
+            "reason": "account_closed" if self.status == RefundWord.FAILED else "",
+        }
+
+    def told_beside(self) -> dict[str, str]:
+        """The same beside the facts of its payment, whose names these are too."""
+        facts = self.facts()
+        prefixed = {f"refund_{name}": facts[name] for name in ("status", "amount", "reason")}
+        return {name: facts[name] for name in ("refund_reference", "refund_id")} | prefixed
 
 
 class DeliveryQuerySet(models.QuerySet["SandboxDelivery"]):

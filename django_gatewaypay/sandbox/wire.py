@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +13,22 @@ from django.utils import timezone
 from ..conf import settings
 from ..money import InvalidAmount, parse_amount, to_minor
 
-__all__ = ["Refused", "origin_of", "read_key", "read_session", "write_time"]
+__all__ = [
+    "Refused",
+    "origin_of",
+    "read_capture",
+    "read_key",
+    "read_refund",
+    "read_session",
+    "read_window",
+    "write_time",
+]
 
 VISIBLE_ASCII = re.compile(r"[!-~]{1,255}", re.ASCII)
 # No space, quote, backslash or control character: such a URL may also stand in a header.
 SAFE_URL = re.compile(r"https?://[!#-&(-\[\]-~]{1,1900}", re.ASCII)
 SAFE_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", re.ASCII)
+PLACE = re.compile(r"[0-9]{0,18}", re.ASCII)
 MAX_MINOR = 10**15
 FAR = timedelta(days=366)
 
@@ -58,9 +69,50 @@ def read_session(body: bytes) -> dict[str, Any]:
         "return_url": _read_url("return_url", data.get("return_url")),
         "transaction_id": _read_text("transaction_id", data.get("transaction_id")),
         "expires_at": _read_time(data.get("expires_at")),
+        "order_id": _clean(data.get("order_id")),
+        "manual": _read_manual(data.get("capture")),
         "description": _clean(data.get("description")),
     }
     return {**fields, "fingerprint": _fingerprint(fields)}
+
+
+def read_capture(body: bytes, currency: str) -> dict[str, Any]:
+    """The fields of a capture, in the payment's currency.
+
+    Raises:
+        Refused: something is missing or wrong.
+    """
+    data = _read_object(body)
+    final = data.get("final", True)
+    if not isinstance(final, bool):
+        raise Refused("final")
+    return {"amount_minor": _read_amount_in(currency, data), "final": final}
+
+
+def read_refund(body: bytes, currency: str) -> dict[str, Any]:
+    """The fields of a refund, in the payment's currency.
+
+    Raises:
+        Refused: something is missing or wrong.
+    """
+    data = _read_object(body)
+    return {
+        "amount_minor": _read_amount_in(currency, data),
+        "refund_id": _clean(data.get("refund_id")),
+        "reason": _clean(data.get("reason")),
+    }
+
+
+def read_window(query: Mapping[str, str]) -> tuple[datetime, datetime, int]:
+    """From when, until when and after which place the list is wanted.
+
+    Raises:
+        Refused: something is missing or wrong.
+    """
+    after = query.get("after", "")
+    if not PLACE.fullmatch(after):
+        raise Refused("after")
+    return _read_any_time("since", query.get("since")), _read_any_time("until", query.get("until")), int(after or 0)
 
 
 def write_time(moment: datetime) -> str:
@@ -103,6 +155,19 @@ def _read_amount(data: dict[str, Any]) -> tuple[int, str]:
     return minor, money.currency.code
 
 
+def _read_amount_in(currency: str, data: dict[str, Any]) -> int:
+    minor, given = _read_amount(data)
+    if given != currency:
+        raise Refused("currency")
+    return minor
+
+
+def _read_manual(value: object) -> bool:
+    if value is not None and value != "manual":
+        raise Refused("capture")
+    return value is not None
+
+
 def _read_url(name: str, value: object) -> str:
     if not isinstance(value, str) or not SAFE_URL.fullmatch(value) or not origin_of(value):
         raise Refused(name)
@@ -124,13 +189,20 @@ def _read_text(name: str, value: object) -> str:
 
 
 def _read_time(value: object) -> datetime:
+    moment = _read_any_time("expires_at", value)
+    if abs(moment - timezone.now()) >= FAR:
+        raise Refused("expires_at")
+    return moment
+
+
+def _read_any_time(name: str, value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-        if moment.tzinfo is not None and abs(moment - timezone.now()) < FAR:
+        if moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise Refused("expires_at")
+    raise Refused(name)
 
 
 def _clean(value: object) -> str:

@@ -15,7 +15,7 @@ from django_gatewaypay.conf import GatewayPaySettings
 from django_gatewaypay.models import Callback, Fulfilment, TransactionEvent
 from django_gatewaypay.permissions import COOKIE
 from django_gatewaypay.sandbox.decisions import Action
-from django_gatewaypay.sandbox.models import Mode
+from django_gatewaypay.sandbox.models import DisputeWord, Mode, RefundPlan
 from django_gatewaypay.types import Source, State
 from django_gatewaypay.views import problems
 
@@ -138,9 +138,9 @@ def test_the_guest_cookie_is_documented_by_name() -> None:
     assert f"`{COOKIE}`" in read("docs/reference/http-api.md")
 
 
-@pytest.mark.parametrize("words", [Action, Mode])
+@pytest.mark.parametrize("words", [Action, Mode, RefundPlan, DisputeWord])
 def test_every_choice_of_the_sandbox_is_documented(words: type[Mode]) -> None:
-    """The sandbox's page has its actions and its ways to call back."""
+    """The sandbox's page has its actions, its ways to call back, and what comes after."""
     documented = first_cells(read("docs/reference/sandbox.md"))
 
     assert [word.value for word in words if word.value not in documented] == []

@@ -85,6 +85,7 @@ BAD_FIELDS = [
     ("return_url", [None, 7, "", "javascript:alert(1)", "http://", "http://a b/", "http://a/\r\nX: y", "http://é/"]),
     ("return_url", ["http://a;script-src/", "http://u:p@a.example/", "http://a.example/" + "x" * 2000]),
     ("transaction_id", [None, 7, "", "x" * 256, "a\x00b", "a\nb", "\ud800"]),
+    ("capture", ["automatic", "", 7, True, [], {}]),
     ("expires_at", [None, 7, "", "soon", "2026-01-01", "2030-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]),
 ]
 
@@ -142,7 +143,16 @@ def test_a_description_loses_what_cannot_be_shown(api: Client, body: dict[str, A
     assert SandboxPayment.objects.get().description == ("Cup" + "x" * 300)[:255]
 
 
-CALLS = [("post", CREATE), ("get", "/sandbox/status/sbx_x"), ("post", "/sandbox/cancel/sbx_x")]
+CALLS = [
+    ("post", CREATE),
+    ("get", "/sandbox/status/sbx_x"),
+    ("post", "/sandbox/cancel/sbx_x"),
+    ("post", "/sandbox/capture/sbx_x"),
+    ("post", "/sandbox/refund/sbx_x"),
+    ("get", "/sandbox/refund/sbr_x"),
+    ("get", "/sandbox/refunds/sbx_x"),
+    ("get", "/sandbox/list"),
+]
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer wrong", "Basic x", "é"])
@@ -154,7 +164,7 @@ def test_the_key_is_required(method: str, path: str, given: str) -> None:
     assert (response.status_code, response.json()) == (401, {"code": "unauthorized"})
 
 
-@pytest.mark.parametrize(("method", "path"), CALLS[1:])
+@pytest.mark.parametrize(("method", "path"), CALLS[1:-1])
 def test_an_unknown_reference_is_not_found(api: Client, method: str, path: str) -> None:
     """With a code, as everything else."""
     response = getattr(api, method)(path)
@@ -163,7 +173,17 @@ def test_an_unknown_reference_is_not_found(api: Client, method: str, path: str) 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("get", CREATE), ("post", "/sandbox/status/x"), ("get", "/sandbox/cancel/x")]
+    ("method", "path"),
+    [
+        ("get", CREATE),
+        ("post", "/sandbox/status/x"),
+        ("get", "/sandbox/cancel/x"),
+        ("get", "/sandbox/capture/x"),
+        ("delete", "/sandbox/refund/x"),
+        ("post", "/sandbox/refunds/x"),
+        ("post", "/sandbox/list"),
+        ("get", "/sandbox/pay/x/after/"),
+    ],
 )
 def test_each_address_has_one_method(api: Client, method: str, path: str) -> None:
     """Reading never changes anything, and writing is never a GET."""

@@ -13,11 +13,22 @@ from django.utils import timezone
 from django_gatewaypay.exceptions import GatewayRejected, InvalidSignature
 from django_gatewaypay.money import Money
 from django_gatewaypay.registry import gateways
+from django_gatewaypay.sandbox import movements
 from django_gatewaypay.sandbox.access import api_key, webhook_secret
+from django_gatewaypay.sandbox.decisions import Action, decide
 from django_gatewaypay.sandbox.delivery import deliver_due
 from django_gatewaypay.sandbox.gateway import SandboxGateway
-from django_gatewaypay.sandbox.models import SandboxPayment
-from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, PaymentSession, State
+from django_gatewaypay.sandbox.models import DisputeWord, SandboxPayment
+from django_gatewaypay.types import (
+    CallbackRequest,
+    DisputeState,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    RefundRequest,
+    RefundState,
+    State,
+)
 
 AMOUNT = Money("19.99", "EUR")
 
@@ -90,6 +101,78 @@ def test_a_session_is_canceled(gateway: SandboxGateway, request_: PaymentRequest
     )
 
     assert update.state is State.CANCELED
+
+
+def ref(session: PaymentSession, request: PaymentRequest, amount: str = "19.99") -> PaymentRef:
+    return PaymentRef(
+        transaction_id=request.transaction_id,
+        gateway_reference=session.gateway_reference,
+        amount=Money(amount, "EUR"),
+    )
+
+
+def test_a_reserved_payment_from_end_to_end(gateway: SandboxGateway, request_: PaymentRequest) -> None:
+    """Reserve, take a part, let the rest go: the totals are the same whoever tells them."""
+    session = gateway.create_session(dataclasses.replace(request_, manual_capture=True))
+    press(session, action="pay")
+    before = fetch(gateway, session, request_)
+    part = gateway.capture(ref(session, request_, "7.00"), idempotency_key="c-1", final=False)
+    with pytest.raises(GatewayRejected) as caught:
+        gateway.capture(ref(session, request_, "13.00"), idempotency_key="c-2")
+    after = gateway.cancel_payment(ref(session, request_), idempotency_key="x-1")
+
+    assert (before.state, before.authorized, before.captured) == (State.AUTHORIZED, AMOUNT, None)
+    assert (part.state, part.authorized, part.captured) == (State.AUTHORIZED, AMOUNT, Money(7, "EUR"))
+    assert caught.value.code == "too_much"
+    assert (after.state, after.captured) == (State.SUCCESS, Money(7, "EUR"))
+
+
+def test_a_refund_from_end_to_end(gateway: SandboxGateway, request_: PaymentRequest) -> None:
+    """Asked for, found again by our id, asked about, and part of what the payment tells."""
+    session = gateway.create_session(request_)
+    press(session, action="pay")
+    payment = ref(session, request_)
+    wanted = RefundRequest(payment=payment, amount=Money(5, "EUR"), idempotency_key="r-1", refund_id="r1")
+    before = gateway.find_refund(wanted)
+    made = gateway.refund(wanted)
+
+    assert before is None
+    assert (made.state, made.amount, made.refund_id) == (RefundState.SUCCEEDED, Money(5, "EUR"), "r1")
+    assert gateway.refund(wanted) == gateway.find_refund(wanted) == made
+    assert gateway.fetch_refund(payment, made.refund_reference) == made
+    assert fetch(gateway, session, request_).refunded == Money(5, "EUR")
+
+
+def test_the_list_from_end_to_end(gateway: SandboxGateway, request_: PaymentRequest) -> None:
+    """What it lists is what it says when it is asked."""
+    session = gateway.create_session(request_)
+    press(session, action="pay")
+    now, hour = timezone.now(), timedelta(hours=1)
+    (listed,) = gateway.list_payments(now - hour, now + hour)
+
+    assert listed.update == fetch(gateway, session, request_)
+    assert (listed.order_id, listed.amount) == ("1234", AMOUNT)
+    assert abs(listed.created_at - now) < timedelta(minutes=1)
+
+
+def test_its_callbacks_about_refunds_and_disputes_verify(shop: Any, payment: SandboxPayment, client: Any) -> None:
+    """Each names the payment, and what is said of it beside."""
+    gateway = SandboxGateway("sandbox")
+    decide(payment, Action.PAY)
+    fields = {"amount_minor": 500, "refund_id": "r1", "reason": ""}
+    movements.refund(payment, "r-1", fields)
+    movements.dispute(payment, DisputeWord.LOST)
+    deliver_due()
+    updates = []
+    for call in map(CallbackRequest, *zip(*shop.calls, strict=True)):
+        gateway.verify_callback(call)
+        updates += gateway.parse_callback(call)
+
+    assert [update.state for update in updates] == [State.SUCCESS] * 3
+    assert updates[1].refund
+    assert (updates[1].refund.refund_id, updates[1].refund.amount) == ("r1", Money(5, "EUR"))
+    assert updates[2].dispute
+    assert (updates[2].dispute.state, updates[2].dispute.amount) == (DisputeState.LOST, AMOUNT)
 
 
 def test_its_callbacks_verify(shop: Any, payment: SandboxPayment, client: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from django_gatewaypay.sandbox.decisions import Action, decide
-from django_gatewaypay.sandbox.models import Mode, SandboxDelivery, SandboxPayment
+from django_gatewaypay.sandbox.models import DisputeWord, Mode, RefundPlan, SandboxDelivery, SandboxPayment
 
 pytestmark = pytest.mark.django_db
 
@@ -107,13 +107,71 @@ def test_an_empty_field_is_the_default(script: Client, payment: SandboxPayment) 
 
 
 def test_a_decided_payment_links_back(script: Client, payment: SandboxPayment) -> None:
-    """The page says what became of it and offers no button."""
+    """The page says what became of it; where no money was taken it offers no button."""
+    decide(payment, Action.DECLINE)
+    text = script.get(address(payment)).content.decode()
+
+    assert "Declined" in text
+    assert f'href="{payment.return_url}"' in text
+    assert "<form" not in text
+
+
+def test_a_paid_payment_offers_what_comes_after(script: Client, payment: SandboxPayment) -> None:
+    """How its refunds end, and what the shopper's bank says; the form goes to this payment."""
     decide(payment, Action.PAY)
     text = script.get(address(payment)).content.decode()
 
-    assert "Paid" in text
-    assert f'href="{payment.return_url}"' in text
-    assert "<form" not in text
+    assert f'action="{address(payment)}after/"' in text
+    assert all(f'name="refunds" value="{plan}"' in text for plan in RefundPlan.values)
+    assert all(f'name="dispute" value="{word}"' in text for word in DisputeWord.values)
+
+
+def test_what_is_only_reserved_cannot_be_disputed(script: Client, payment: SandboxPayment) -> None:
+    """Its refunds can be planned already."""
+    SandboxPayment.objects.update(manual=True)
+    payment.refresh_from_db()
+    decide(payment, Action.PAY)
+    text = script.get(address(payment)).content.decode()
+
+    assert "Reserved" in text
+    assert 'name="refunds"' in text
+    assert 'name="dispute"' not in text
+
+
+def test_the_page_plans_refunds_and_disputes(script: Client, payment: SandboxPayment) -> None:
+    """A plan is kept, a dispute is told to the shop; both come back to the page."""
+    decide(payment, Action.PAY)
+    planned = script.post(f"{address(payment)}after/", {"refunds": "returned"})
+    disputed = script.post(f"{address(payment)}after/", {"refunds": "later", "dispute": "open"})
+    payment.refresh_from_db()
+
+    assert {(answer.status_code, answer["Location"]) for answer in (planned, disputed)} == {(303, address(payment))}
+    assert (payment.refund_plan, payment.dispute_status) == ("later", "open")
+    assert payment.deliveries.count() == 2
+    assert "An answer is due" in script.get(address(payment)).content.decode()
+
+
+@pytest.mark.parametrize("data", [{"refunds": "sometimes"}, {"dispute": "maybe"}])
+def test_an_unknown_choice_for_afterwards_changes_nothing(
+    script: Client, payment: SandboxPayment, data: dict[str, str]
+) -> None:
+    """A 400 page."""
+    decide(payment, Action.PAY)
+    response = script.post(f"{address(payment)}after/", data)
+    payment.refresh_from_db()
+
+    assert response.status_code == 400
+    assert (payment.refund_plan, payment.dispute_status) == ("at_once", "")
+
+
+def test_nothing_comes_after_what_was_not_paid(script: Client, payment: SandboxPayment) -> None:
+    """No money, no refund and no dispute; an unknown payment is a page."""
+    unpaid = script.post(f"{address(payment)}after/", {"dispute": "open"})
+    unknown = script.post("/sandbox/pay/sbx_unknown/after/", {"dispute": "open"})
+    payment.refresh_from_db()
+
+    assert (unpaid.status_code, unknown.status_code) == (400, 404)
+    assert payment.dispute_status == ""
 
 
 def test_a_second_press_changes_nothing(script: Client, payment: SandboxPayment) -> None:
