@@ -28,13 +28,15 @@ def accept(transaction_id: uuid.UUID, *, reason: str, actor: Any) -> Transaction
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
-        ReasonMissing: nobody says why.
+        ReasonMissing: nobody says why, or who.
         InvalidTransition: there is nothing to decide, no money to take, or something has changed meanwhile.
     """
     said, row = checked_reason(reason), Transaction.objects.get(pk=transaction_id)
     waiting = row.attention_codes & ACCEPTED
     if row.state == State.HELD:
         _check_money(row)
+        if actor is None:
+            raise ReasonMissing("Say who takes it for the whole: the books keep the name.")
         verdict = Verdict(resolved=waiting, agreed=row.captured_minor, fulfil=True)
     elif row.state == State.SUCCESS and waiting:
         verdict = Verdict(resolved=waiting, agreed=_seen_total(row, waiting))
