@@ -4,9 +4,12 @@ from .callbacks import process_callback, receive_callback, retry_callback
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .lookup import address_digest, lookup_is_offered, open_link, send_link, send_link_aside
+from .purging import purge
 from .reconciling import reconcile
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
+from .replaying import Replayed, replay
 from .reporting import Account, Difference, Report
+from .reviewing import accept, fulfil, resolve
 from .sweeping import BATCH, Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
@@ -16,11 +19,14 @@ __all__ = [
     "Done",
     "Health",
     "Initiated",
+    "Replayed",
     "Report",
+    "accept",
     "address_digest",
     "cancel",
     "expire",
     "expire_overdue",
+    "fulfil",
     "health",
     "initiate",
     "lookup_is_offered",
@@ -28,10 +34,13 @@ __all__ = [
     "poll_due",
     "poll_one",
     "process_callback",
+    "purge",
     "receive_callback",
     "reconcile",
     "refresh",
     "refresh_for_shopper",
+    "replay",
+    "resolve",
     "retry_callback",
     "retry_fulfilment",
     "send_link",
