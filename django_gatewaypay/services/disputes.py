@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 from moneyed import Money
 
@@ -36,30 +36,29 @@ def hear_dispute(
     News raises "disputed" in the same commit. What is known already raises nothing: a person may have dealt with it.
     """
     if update.dispute is not None:
-        while not _keep(row, update.dispute, source, callback):
-            logger.debug("a rival was faster transaction=%s", row.pk)
+        if _changes(_find(row, update.dispute), update.dispute):
+            _keep(row, update.dispute, source, callback)
     elif not (update.flags & FLAG and Dispute.objects.filter(transaction=row).exists()):
         return update
     return replace(update, flags=update.flags - FLAG)
 
 
-def _keep(row: Transaction, told: DisputeUpdate, source: Source, callback: Callback | None) -> bool:
-    """One commit: the dispute, its ledger line, the flag. False when somebody else changed it first."""
-    known = Dispute.objects.filter(transaction=row, gateway_reference=told.dispute_reference).first()
-    changes = _changes(known, told)
-    if not changes:
-        return True
-    try:
-        with transaction.atomic():
-            dispute = _write(row, known, told, changes)
-            if dispute is None:
-                return False
+def _keep(row: Transaction, told: DisputeUpdate, source: Source, callback: Callback | None) -> None:
+    """One commit: the dispute, its ledger line, the flag."""
+    with transaction.atomic():
+        # Two who hear of it at once come one after the other.
+        held = Transaction.objects.select_for_update().get(pk=row.pk)
+        dispute = _find(held, told)
+        changes = _changes(dispute, told)
+        if changes:
+            dispute = _write(held, dispute, told, changes)
             _write_event(dispute, source, callback)
             apply_update(row.pk, PaymentUpdate(), source=source, flags=FLAG, note=f"dispute {dispute.state}")
             transaction.on_commit(lambda: _tell(dispute), robust=True)
-    except IntegrityError:  # the same dispute, heard of twice at once
-        return False
-    return True
+
+
+def _find(row: Transaction, told: DisputeUpdate) -> Dispute | None:
+    return Dispute.objects.filter(transaction=row, gateway_reference=told.dispute_reference).first()
 
 
 def _changes(known: Dispute | None, told: DisputeUpdate) -> dict[str, Any]:
@@ -97,23 +96,17 @@ def _as_ours(moment: datetime) -> datetime:
     return moment if django_settings.USE_TZ else timezone.make_naive(moment)
 
 
-def _write(row: Transaction, known: Dispute | None, told: DisputeUpdate, changes: dict[str, Any]) -> Dispute | None:
+def _write(row: Transaction, known: Dispute | None, told: DisputeUpdate, changes: dict[str, Any]) -> Dispute:
     now = timezone.now()
-    if known is None:
-        return Dispute.objects.create(
-            transaction=row, gateway_reference=told.dispute_reference, opened_at=now, updated_at=now, **changes
-        )
-    changes["updated_at"] = now
-    mine = Dispute.objects.filter(pk=known.pk, updated_at=known.updated_at, state=known.state)
-    if not mine.update(**changes):
-        return None
-    for name, value in changes.items():
-        setattr(known, name, value)
-    return known
+    dispute = known or Dispute(transaction=row, gateway_reference=told.dispute_reference, opened_at=now)
+    for name, value in {**changes, "updated_at": now}.items():
+        setattr(dispute, name, value)
+    dispute.save()
+    return dispute
 
 
 def _write_event(dispute: Dispute, source: Source, callback: Callback | None) -> None:
-    row = Transaction.objects.get(pk=dispute.transaction_id)
+    row = dispute.transaction
     evidence = {
         "reference": dispute.gateway_reference,
         "state": dispute.state,
