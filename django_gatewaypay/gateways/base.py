@@ -52,8 +52,8 @@ class Gateway(ABC):
     supports_capture: ClassVar[bool] = False
     supports_refund: ClassVar[bool] = False
     supports_partial_refund: ClassVar[bool] = False
-    supports_several_captures: ClassVar[bool] = False
-    """An authorization may be captured in parts; without it, the first capture is the last."""
+    supports_several_captures: bool = False
+    """An authorization may be captured in parts; without it, the first capture is the last. Some accounts may."""
     supports_find_refund: ClassVar[bool] = False
     supports_list: ClassVar[bool] = False
     currencies: ClassVar[frozenset[str] | None] = None

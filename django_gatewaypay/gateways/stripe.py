@@ -1,15 +1,17 @@
 """Stripe, through Checkout Sessions: https://docs.stripe.com/api/checkout/sessions."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from ..exceptions import GatewayRejected, GatewayUnavailable, InvalidSignature
+from ..exceptions import GatewayRejected, GatewayUnavailable, InvalidSignature, UnsupportedOperation
 from ..types import (
     CallbackRequest,
+    ListedPayment,
     NextAction,
     PaymentRef,
     PaymentRequest,
@@ -23,6 +25,7 @@ from . import signing
 from . import stripe_wire as wire
 from .answers import Refusal
 from .base import Gateway
+from .paging import Page, read_pages
 
 __all__ = ["StripeGateway"]
 
@@ -45,6 +48,7 @@ class StripeGateway(Gateway):
     Args:
         api_key: `sk_…`, or better a restricted `rk_…`.
         webhook_secrets: `whsec_…` secrets of the endpoint, or a callable that returns them; all verify.
+        multicapture: Stripe lets this account capture an authorization in several parts.
     """
 
     name = "Stripe"
@@ -56,18 +60,29 @@ class StripeGateway(Gateway):
     supports_capture = True
     supports_refund = True
     supports_partial_refund = True
+    supports_find_refund = True
+    supports_list = True
     request_id_header = "Request-Id"
     exponents = wire.EXPONENTS
 
     API_VERSION: ClassVar[str] = "2026-10-28.endive"
 
-    def __init__(self, alias: str, *, api_key: str, webhook_secrets: signing.Secrets, **options: Any) -> None:
+    def __init__(
+        self,
+        alias: str,
+        *,
+        api_key: str,
+        webhook_secrets: signing.Secrets,
+        multicapture: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(alias, **options)
         # A key with a line break in it would otherwise be quoted by the error that it causes.
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError("api_key is not a key of Stripe.")
         signing.read_secrets(webhook_secrets)
         self.webhook_secrets = webhook_secrets
+        self.supports_several_captures = multicapture
         self.test_mode = api_key.startswith(("sk_test_", "rk_test_"))
         self.client.session.headers.update({"Authorization": f"Bearer {api_key}", "Stripe-Version": self.API_VERSION})
 
@@ -136,10 +151,13 @@ class StripeGateway(Gateway):
             return self.fetch_payment(payment)
 
     def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
-        """See `Gateway`."""
-        amount = ("amount_to_capture", wire.write_amount(payment.amount))
+        """See `Gateway`. Stripe refuses a part that is not the last where the payment's card does not allow it."""
+        if not final and not self.supports_several_captures:
+            raise UnsupportedOperation("Stripe captures once; set multicapture where your account may do more.")
+        form = [("amount_to_capture", wire.write_amount(payment.amount))]
         path = f"payment_intents/{_quoted(self._intent_of(payment))}/capture"
-        return self._about(payment, self._post(path, idempotency_key, [amount]))
+        told = self._post(path, idempotency_key, form if final else [*form, ("final_capture", "false")])
+        return self._about(payment, told)
 
     def refund(self, request: RefundRequest) -> RefundUpdate:
         """See `Gateway`. A refund may fail after it succeeded; `refund.failed` tells."""
@@ -147,14 +165,28 @@ class StripeGateway(Gateway):
             ("amount", wire.write_amount(request.amount)),
             ("payment_intent", self._intent_of(request.payment)),
             ("metadata[transaction_id]", request.payment.transaction_id),
+            ("metadata[refund_id]", request.refund_id),
         ]
         if request.reason in wire.REFUND_REASONS:
             form.append(("reason", request.reason))
         return wire.read_refund(self._post("refunds", request.idempotency_key, form))
 
+    def find_refund(self, request: RefundRequest) -> RefundUpdate | None:
+        """See `Gateway`."""
+        path = f"v1/refunds?payment_intent={_quoted(self._intent_of(request.payment))}"
+        refunds = map(wire.read_refund, self._list(path))
+        return next((one for one in refunds if one.refund_id == request.refund_id), None)
+
     def fetch_refund(self, payment: PaymentRef, refund_reference: str) -> RefundUpdate:
         """See `Gateway`."""
         return wire.read_refund(self.client.get(f"v1/refunds/{_quoted(refund_reference)}").data)
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        """See `Gateway`. Stripe knows whole seconds, so that the window is widened to them."""
+        window = f"created[gte]={int(since.timestamp())}&created[lt]={math.ceil(until.timestamp())}"
+        for one in self._list(f"v1/checkout/sessions?{window}&expand[]=data.payment_intent.latest_charge"):
+            if one.get("mode") == "payment":  # not what asks for a card or a subscription only
+                yield self._listed(one)
 
     def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
         """See `Gateway`."""
@@ -175,6 +207,28 @@ class StripeGateway(Gateway):
             payment_reference=wire.text(answer.get("payment_intent")),
         )
 
+    def _list(self, path: str) -> Iterator[Mapping[str, Any]]:
+        """Every object of a list that has a query."""
+
+        def read(cursor: str) -> Page[Mapping[str, Any]]:
+            after = f"&starting_after={_quoted(cursor)}" if cursor else ""
+            answer = self.client.get(f"{path}&limit={PAGE}{after}").data
+            found = wire.objects_in(answer.get("data"))
+            return found, wire.text(found[-1].get("id")) if found and answer.get("has_more") else ""
+
+        return read_pages(self.name, read)
+
+    def _listed(self, session: Mapping[str, Any]) -> ListedPayment:
+        created_at = wire.read_time(session.get("created"))
+        if created_at is None:
+            raise GatewayUnavailable("A listed session has no time.", gateway=self.name, code="no_list")
+        return ListedPayment(
+            update=wire.read_session(session),
+            created_at=created_at,
+            amount=wire.read_money(session.get("amount_total"), session.get("currency")),
+            order_id=wire.text(wire.object_in(session.get("metadata")).get("order_id")),
+        )
+
     def _post(self, path: str, key: str, form: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         return self.client.post(f"v1/{path}", form=form, idempotency_key=key, headers=FORM).data
 
@@ -187,6 +241,7 @@ class StripeGateway(Gateway):
             ("cancel_url", request.return_url),
             ("client_reference_id", request.transaction_id),
             ("metadata[transaction_id]", request.transaction_id),
+            ("metadata[order_id]", request.order_id),
             ("payment_intent_data[metadata][transaction_id]", request.transaction_id),
             ("expires_at", str(int(ends.timestamp()))),
             ("line_items[0][quantity]", "1"),
@@ -196,6 +251,8 @@ class StripeGateway(Gateway):
         ]
         if request.manual_capture:
             form.append(("payment_intent_data[capture_method]", "manual"))
+            if self.supports_several_captures:
+                form.append(("payment_method_options[card][request_multicapture]", "if_available"))
         return form
 
     def _read_event(self, kind: str, found: Mapping[str, Any]) -> PaymentUpdate:
@@ -210,7 +267,7 @@ class StripeGateway(Gateway):
         if family in {"refund", "charge.refund"}:
             return replace(wire.read_facts(found), refund=wire.read_refund(found))
         if family == "charge.dispute":
-            return replace(wire.read_facts(found), flags=frozenset({"disputed"}))
+            return replace(wire.read_facts(found), flags=frozenset({"disputed"}), dispute=wire.read_dispute(found))
         return PaymentUpdate()
 
     def _intent_of(self, payment: PaymentRef) -> str:

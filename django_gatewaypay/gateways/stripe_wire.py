@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from moneyed import CurrencyDoesNotExist
 
 from ..exceptions import GatewayRejected
 from ..money import InvalidAmount, Money, from_minor, to_minor
-from ..types import PaymentUpdate, RefundState, RefundUpdate, State
+from ..types import DisputeState, DisputeUpdate, PaymentUpdate, RefundState, RefundUpdate, State
 
 __all__ = [
     "EXPONENTS",
@@ -20,10 +20,13 @@ __all__ = [
     "object_in",
     "objects_in",
     "read_charge",
+    "read_dispute",
     "read_facts",
     "read_intent",
+    "read_money",
     "read_refund",
     "read_session",
+    "read_time",
     "text",
     "write_amount",
 ]
@@ -51,6 +54,18 @@ REFUND_STATES: Mapping[str, RefundState] = {
     "succeeded": RefundState.SUCCEEDED,
     "failed": RefundState.FAILED,
     "canceled": RefundState.FAILED,
+}
+# A warning is an inquiry that may become a dispute; closed, it did not. Every other word is open.
+DISPUTE_STATES: Mapping[str, DisputeState] = {
+    "needs_response": DisputeState.OPEN,
+    "warning_needs_response": DisputeState.OPEN,
+    "appeal_needs_response": DisputeState.OPEN,
+    "under_review": DisputeState.UNDER_REVIEW,
+    "warning_under_review": DisputeState.UNDER_REVIEW,
+    "appeal_under_review": DisputeState.UNDER_REVIEW,
+    "warning_closed": DisputeState.WON,
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
 }
 REFUND_REASONS: Sequence[str] = ("duplicate", "fraudulent", "requested_by_customer")
 # https://docs.stripe.com/declines/codes (November 2026); every other code is "declined".
@@ -95,7 +110,7 @@ def write_amount(money: Money) -> str:
     return str(minor)
 
 
-def _money(minor: object, currency: object) -> Money | None:
+def read_money(minor: object, currency: object) -> Money | None:
     """What Stripe wrote; None when it cannot be read, which the core holds for review."""
     if type(minor) is not int or abs(minor) >= 10**15 or not isinstance(currency, str):
         return None
@@ -121,7 +136,7 @@ def read_session(found: Mapping[str, Any]) -> PaymentUpdate:
     intent = object_in(found.get("payment_intent"))
     told = read_intent(intent) if intent else PaymentUpdate(payment_reference=facts.payment_reference)
     state = _session_state(found, told.state)
-    total = _money(found.get("amount_total"), found.get("currency")) if state is State.SUCCESS else None
+    total = read_money(found.get("amount_total"), found.get("currency")) if state is State.SUCCESS else None
     # The PaymentIntent knows what the money did; the session, whether it can still be paid.
     return replace(
         told,
@@ -138,17 +153,24 @@ def read_intent(found: Mapping[str, Any]) -> PaymentUpdate:
     state = INTENT_STATES.get(text(found.get("status")))
     charge = read_charge(object_in(found.get("latest_charge")))
     error = object_in(found.get("last_payment_error"))
-    currency = found.get("currency")
+    received = read_money(found.get("amount_received"), found.get("currency"))
     return replace(
         read_facts(found),
         payment_reference=_id(found),
         state=state,
-        captured=_money(found.get("amount_received"), currency) if state is State.SUCCESS else None,
-        authorized=_money(found.get("amount_capturable"), currency) if state is State.AUTHORIZED else None,
+        # Of an authorization that is captured in parts, some has been received already.
+        captured=received if state is State.SUCCESS else received or None,
+        authorized=_reserved(found) if state is State.AUTHORIZED else None,
         refunded=charge.refunded,
         flags=charge.flags,
         decline_code=find_decline(error) if error and state is not State.SUCCESS else "",
     )
+
+
+def _reserved(found: Mapping[str, Any]) -> Money | None:
+    """What was reserved in all: what can be captured yet, and what has been."""
+    left, taken = found.get("amount_capturable"), found.get("amount_received") or 0
+    return read_money(left + taken, found.get("currency")) if type(left) is int and type(taken) is int else None
 
 
 def read_charge(found: Mapping[str, Any]) -> PaymentUpdate:
@@ -158,11 +180,14 @@ def read_charge(found: Mapping[str, Any]) -> PaymentUpdate:
     # Letting an authorization go reads as "refunded" too, though no money ever moved.
     if found.get("captured") is not True or found.get("status") != "succeeded":
         return facts
+    taken, whole = found.get("amount_captured"), found.get("amount")
+    # What a capture in part lets go may read as "refunded" as well: then only the single refunds tell.
+    known = found.get("amount_refunded") if taken == whole or whole is None else None
     return replace(
         facts,
         state=State.SUCCESS,
-        captured=_money(found.get("amount_captured"), found.get("currency")),
-        refunded=_money(found.get("amount_refunded"), found.get("currency")) or None,
+        captured=read_money(taken, found.get("currency")),
+        refunded=read_money(known, found.get("currency")) or None,
     )
 
 
@@ -171,7 +196,24 @@ def read_refund(found: Mapping[str, Any]) -> RefundUpdate:
     return RefundUpdate(
         refund_reference=text(found.get("id")),
         state=REFUND_STATES.get(text(found.get("status")), RefundState.SUBMITTED),
-        amount=_money(found.get("amount"), found.get("currency")),
+        amount=read_money(found.get("amount"), found.get("currency")),
+        refund_id=text(object_in(found.get("metadata")).get("refund_id")),
+        reason=text(found.get("failure_reason")),
+    )
+
+
+def read_dispute(found: Mapping[str, Any]) -> DisputeUpdate | None:
+    """Where a dispute stands; None where it has no id."""
+    reference = text(found.get("id"))
+    if not reference:
+        return None
+    return DisputeUpdate(
+        dispute_reference=reference,
+        state=DISPUTE_STATES.get(text(found.get("status")), DisputeState.OPEN),
+        amount=read_money(found.get("amount"), found.get("currency")),
+        # 0, where the bank takes no answer.
+        due_at=read_time(object_in(found.get("evidence_details")).get("due_by") or None),
+        reason=text(found.get("reason")),
     )
 
 
@@ -214,6 +256,11 @@ def is_test(found: Mapping[str, Any]) -> bool | None:
     """Whether an object or event is about play money; None where it does not say."""
     live = found.get("livemode")
     return not live if isinstance(live, bool) else None
+
+
+def read_time(value: object) -> datetime | None:
+    """The time behind Unix seconds; None where there is something else."""
+    return datetime.fromtimestamp(value, UTC) if type(value) is int and 0 <= value < 10**11 else None
 
 
 def is_older(found: Mapping[str, Any], moment: datetime) -> bool:

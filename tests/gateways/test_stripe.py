@@ -65,12 +65,13 @@ class StripeServer(GatewayServer):
         self.refunds: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, tuple[Any, tuple[int, dict[str, Any]]]] = {}
         self.captured_at_cancel = ""
+        self.page_size = 100
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         if request.method == "POST" and request.headers.get("content-type") != "application/x-www-form-urlencoded":
             return 400, {"error": {"type": "invalid_request_error"}}
         if request.method == "GET":
-            return self.read(request.path)
+            return self.read(request.path, request.query)
         asked = (request.path, request.body)
         first, answer = self.replies.setdefault(request.key, (asked, (0, {})))
         if first != asked:
@@ -80,24 +81,44 @@ class StripeServer(GatewayServer):
             self.replies[request.key] = asked, answer
         return answer
 
-    def read(self, path: str) -> tuple[int, dict[str, Any]]:
+    def read(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
         reference = path.rpartition("/")[2]
+        asked = specs.decode_form(query.encode())
         if path == "/v1/checkout/sessions":
-            return 200, {"object": "list", "data": [*self.sessions.values()][::-1], "has_more": False}
+            return 200, self.page([self.expanded(one) for one in self.sessions.values()][::-1], asked)
+        if path == "/v1/refunds":
+            ours = [one for one in self.refunds.values() if one["payment_intent"] == asked["payment_intent"]]
+            return 200, self.page(ours[::-1], asked)
         if reference in self.sessions:
-            session = self.sessions[reference]
-            return 200, {**session, "payment_intent": self.intents.get(session["payment_intent"])}
+            return 200, self.expanded(self.sessions[reference])
         found = self.refunds.get(reference)
         return (
             (200, found) if found else (404, {"error": {"type": "invalid_request_error", "code": "resource_missing"}})
         )
+
+    def expanded(self, session: dict[str, Any]) -> dict[str, Any]:
+        return {**session, "payment_intent": self.intents.get(session["payment_intent"])}
+
+    def page(self, found: list[dict[str, Any]], asked: dict[str, Any]) -> dict[str, Any]:
+        """The newest first, at most `limit` and no more than the server's own."""
+        times = asked.get("created", {})
+        within = [
+            one
+            for one in found
+            if int(times.get("gte", 0)) <= one["created"] and not one["created"] >= int(times.get("lt", 10**11))
+        ]
+        names = [one["id"] for one in within]
+        after = asked.get("starting_after")
+        rest = within[names.index(after) + 1 :] if after else within
+        size = min(int(asked["limit"]), self.page_size)
+        return {"object": "list", "data": rest[:size], "has_more": len(rest) > size}
 
     def write(self, path: str, form: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         *_, reference, action = path.split("/")
         if path == "/v1/checkout/sessions":
             return 200, self.open(form)
         if path == "/v1/refunds":
-            return 200, self.give_back(form)
+            return self.give_back(form)
         if action == "expire" and self.sessions[reference]["status"] == "open":
             self.sessions[reference].update(status="expired", url=None)
             return 200, self.sessions[reference]
@@ -105,13 +126,21 @@ class StripeServer(GatewayServer):
             self.act(self.captured_at_cancel, "succeeded")
         intent = self.intents.get(reference)
         if action in INTENT_ACTIONS and intent and intent["status"] == "requires_capture":
-            taken = int(form["amount_to_capture"]) if action == "capture" else 0
-            intent.update(status="succeeded" if taken else "canceled", amount_received=taken, amount_capturable=0)
-            intent["latest_charge"].update(
-                captured=bool(taken), amount_captured=taken, amount_refunded=0 if taken else intent["amount"]
-            )
-            return 200, {**intent, "latest_charge": "ch_1"}
+            return self.take(intent, int(form["amount_to_capture"]) if action == "capture" else 0, form)
         return 400, {"error": {"type": "invalid_request_error", "code": "unexpected_state"}}
+
+    def take(self, intent: dict[str, Any], amount: int, form: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """docs.stripe.com/payments/multicapture: reserved until the final capture, which lets the rest go."""
+        left = intent["amount_capturable"] - amount
+        if left < 0:
+            return 400, {"error": {"type": "invalid_request_error", "code": "amount_too_large"}}
+        taken = intent["amount_received"] + amount
+        final = form.get("final_capture") != "false" or not amount
+        status = ("succeeded" if taken else "canceled") if final else "requires_capture"
+        intent.update(status=status, amount_received=taken, amount_capturable=0 if final else left)
+        released = intent["amount"] - taken if final and not taken else 0
+        intent["latest_charge"].update(captured=final and bool(taken), amount_captured=taken, amount_refunded=released)
+        return 200, {**intent, "latest_charge": "ch_1"}
 
     def open(self, form: dict[str, Any]) -> dict[str, Any]:
         price = form["line_items"]["0"]["price_data"]
@@ -119,6 +148,8 @@ class StripeServer(GatewayServer):
         self.sessions[reference] = {
             "id": reference,
             "object": "checkout.session",
+            "mode": form["mode"],
+            "created": int(time.time()),
             "status": "open",
             "payment_status": "unpaid",
             "payment_intent": None,
@@ -133,20 +164,24 @@ class StripeServer(GatewayServer):
         self.wanted = form
         return self.sessions[reference]
 
-    def give_back(self, form: dict[str, Any]) -> dict[str, Any]:
+    def give_back(self, form: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         intent = self.intents[form["payment_intent"]]
+        charge, amount = intent["latest_charge"], int(form["amount"])
+        if charge["amount_refunded"] + amount > charge["amount_captured"]:
+            return 400, {"error": {"type": "invalid_request_error", "code": "charge_already_refunded"}}
         reference = f"re_{len(self.refunds) + 1}"
-        intent["latest_charge"]["amount_refunded"] += int(form["amount"])
+        charge["amount_refunded"] += amount
         self.refunds[reference] = {
             "id": reference,
             "object": "refund",
-            "amount": int(form["amount"]),
+            "created": int(time.time()),
+            "amount": amount,
             "currency": intent["currency"],
             "payment_intent": intent["id"],
             "metadata": form["metadata"],
             "status": "pending",
         }
-        return self.refunds[reference]
+        return 200, self.refunds[reference]
 
     # --- What the shopper does.
 
@@ -178,6 +213,7 @@ class StripeServer(GatewayServer):
                 "object": "charge",
                 "status": "succeeded",
                 "captured": taken,
+                "amount": amount,
                 "amount_captured": amount if taken else 0,
                 "amount_refunded": 0,
                 "currency": session["currency"],
@@ -245,7 +281,7 @@ def test_a_session_says_what_stripe_needs(gateway: StripeGateway, server: Stripe
         "success_url": REQUEST.return_url,
         "cancel_url": REQUEST.return_url,
         "client_reference_id": OURS,
-        "metadata": {"transaction_id": OURS},
+        "metadata": {"transaction_id": OURS, "order_id": "1234"},
         "payment_intent_data": {"metadata": {"transaction_id": OURS}},
         "expires_at": str(int(REQUEST.expires_at.timestamp())),
         "line_items": {
@@ -463,13 +499,15 @@ def test_a_reason_in_other_words_is_not_sent(gateway: StripeGateway, server: Str
     """Stripe knows three; free text may be about a person."""
     payment = open_session(gateway)
     server.act(payment.gateway_reference, "succeeded")
-    request = RefundRequest(payment=payment, amount=payment.amount, idempotency_key="r", reason="Zoë called")
+    request = RefundRequest(
+        payment=payment, amount=payment.amount, idempotency_key="r", refund_id="r1", reason="Zoë called"
+    )
     gateway.refund(request)
 
     assert specs.decode_form(server.requests[-1].body) == {
         "amount": "1990",
         "payment_intent": "pi_cs_test_1",
-        "metadata": {"transaction_id": OURS},
+        "metadata": {"transaction_id": OURS, "refund_id": "r1"},
     }
 
 
