@@ -19,16 +19,16 @@ from .registry import gateways
 __all__ = ["check_deployment", "check_gateways", "check_settings"]
 
 LATE_PAYMENT_WORDS = ("review", "fulfil")
-DURATIONS = ("EXPIRE_AFTER", "POLL_AFTER", "WATCH_AFTER_EXPIRY")
+DURATIONS = ("EXPIRE_AFTER", "POLL_AFTER", "WATCH_AFTER_EXPIRY", "KEEP_PAYLOADS")
 
 
 @register("gatewaypay")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """E001 to E007: the GATEWAYPAY dict makes sense."""
+    """E001 to E007, E010: the GATEWAYPAY dict makes sense."""
     given = getattr(django_settings, "GATEWAYPAY", None)
     if not isinstance(given, dict):
         return [Error("GATEWAYPAY is missing or is not a dict.", hint="See the quickstart.", id="gatewaypay.E001")]
-    return [*_unknown_names(given), *_orders(), *_base_url(), *_words(), *_durations()]
+    return [*_unknown_names(given), *_orders(), *_base_url(), *_words(), *_durations(), *_staff()]
 
 
 def _unknown_names(given: dict[str, Any]) -> Iterator[Error]:
@@ -71,6 +71,14 @@ def _durations() -> Iterator[Error]:
         value = getattr(settings, name)
         if not isinstance(value, timedelta) or value <= timedelta(0):
             yield Error(f'GATEWAYPAY["{name}"] must be a positive timedelta.', id="gatewaypay.E007")
+
+
+def _staff() -> Iterator[Error]:
+    given = settings.STAFF_EMAILS
+    # A text is a sequence too, and each of its letters would be an address.
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) and "@" in one for one in given):
+        hint = 'For example ["payments@shop.example"].'
+        yield Error('GATEWAYPAY["STAFF_EMAILS"] must be a list of addresses.', hint=hint, id="gatewaypay.E010")
 
 
 @register("gatewaypay")

@@ -4,9 +4,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from celery import Task, shared_task
+from celery.schedules import crontab
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
@@ -19,7 +22,9 @@ __all__ = [
     "expire_overdue",
     "poll_pending",
     "process_callback",
+    "reconcile",
     "send_link",
+    "send_notices",
     "sweep",
 ]
 
@@ -27,6 +32,8 @@ logger = logging.getLogger("gatewaypay.celery")
 
 FIRST_QUESTION_SECONDS = 2
 BEAT_SECONDS = 60.0
+#: How far back each night's comparison with the gateways looks.
+RECONCILED = timedelta(days=3)
 #: For who must not wait: `retry=False` alone leaves kombu to knock at a dead broker's door for six seconds.
 IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 5}
 
@@ -37,6 +44,8 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "gatewaypay.poll_pending": {"task": "gatewaypay.poll_pending", "schedule": BEAT_SECONDS},
         "gatewaypay.expire_overdue": {"task": "gatewaypay.expire_overdue", "schedule": BEAT_SECONDS},
         "gatewaypay.sweep": {"task": "gatewaypay.sweep", "schedule": 30.0},
+        "gatewaypay.send_notices": {"task": "gatewaypay.send_notices", "schedule": BEAT_SECONDS},
+        "gatewaypay.reconcile": {"task": "gatewaypay.reconcile", "schedule": crontab(hour="3", minute="17")},
     }
 
 
@@ -68,6 +77,19 @@ def expire_overdue() -> None:
 def sweep() -> None:
     """Re-drive callbacks and fulfilments."""
     services.sweep()
+
+
+@shared_task(name="gatewaypay.reconcile", ignore_result=True)
+def reconcile() -> None:
+    """Compare the last days with the gateways; what differs is flagged for staff, and mended by nobody."""
+    services.send_report(services.reconcile(timezone.now() - RECONCILED, flag=True))
+
+
+@shared_task(name="gatewaypay.send_notices", ignore_result=True)
+def send_notices() -> None:
+    """Mail staff what waits for a person, if that is due."""
+    if services.notices_are_due():
+        services.send_notices()
 
 
 @shared_task(name="gatewaypay.send_link", ignore_result=True)

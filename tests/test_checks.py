@@ -44,6 +44,10 @@ def test_a_valid_configuration_is_silent() -> None:
 
 
 WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("E010", {"STAFF_EMAILS": "ann@shop.example"}),
+    ("E010", {"STAFF_EMAILS": ["Ann"]}),
+    ("E010", {"STAFF_EMAILS": None}),
+    ("E007", {"KEEP_PAYLOADS": 400}),
     ("E002", {"EXPIRE": 5}),
     ("E002", {"expire_after": timedelta(1)}),
     ("E003", {"ORDERS": ""}),

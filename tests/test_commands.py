@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -65,6 +66,49 @@ def test_a_database_that_is_away_does_not_end_the_loop() -> None:
     assert command.stdout._out.getvalue().split()[1] == "expired=1"
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_staff_are_mailed_by_a_round(settings: Any, mailoutbox: list[Any], loop: bool) -> None:
+    """Once, in a thread of its own; a single round waits for it."""
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"STAFF_EMAILS": ["ann@shop.example"]}
+    make_transaction("held")
+    command = Command(stdout=io.StringIO(), stderr=io.StringIO())
+    if loop:
+        command.next_round(10)
+        assert command.mailing is not None
+        command.mailing.join(10)
+        command.next_round(10)
+    else:
+        call_command(command)
+
+    assert [mail.subject for mail in mailoutbox] == ["shop.example: 1 payment waits for a person"]
+
+
+def test_a_mail_server_that_hangs_does_not_stop_the_clock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds go on, and no second mail is tried beside it."""
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"STAFF_EMAILS": ["ann@shop.example"]}
+    answered, tries = threading.Event(), []
+
+    def hang(self: Any, messages: Any) -> int:
+        tries.append(messages)
+        answered.wait(20)
+        return 1
+
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", hang)
+    make_transaction("held")
+    command = Command(stdout=io.StringIO(), stderr=io.StringIO())
+    for _ in range(3):
+        command.next_round(10)
+        cache.clear()
+    row = make_transaction(expires_at=timezone.now() - timedelta(minutes=1))
+    command.next_round(10)
+    answered.set()
+    assert command.mailing is not None
+    command.mailing.join(10)
+
+    row.refresh_from_db()
+    assert (row.state, len(tries)) == ("expired", 1)
+
+
 LOOP = """
 import os
 import django
@@ -72,6 +116,7 @@ from django.conf import settings
 settings.DATABASES["default"]["NAME"] = os.environ["NAME_OF_THE_TEST_DATABASE"]
 settings.CHANNEL_LAYERS = {}
 django.setup()
+from django.core.cache import cache
 from django.core.management import call_command
 print("ready", flush=True)
 call_command("gatewaypay_tick", loop=True, every=0.05)

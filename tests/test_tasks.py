@@ -25,7 +25,9 @@ from tests.factories import make_order, make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NAMES = {"process_callback", "poll_pending", "expire_overdue", "send_link", "sweep"}
+NAMES = {
+    "process_callback", "poll_pending", "expire_overdue", "reconcile", "send_link", "send_notices", "sweep"
+}  # fmt: skip
 
 
 def broker_url() -> str:
@@ -74,19 +76,23 @@ def test_the_names_are_the_documented_ones(app: Celery) -> None:
     """Hosts route by them."""
     names = {f"gatewaypay.{name}" for name in NAMES}
 
-    ours = tasks.process_callback, tasks.poll_pending, tasks.expire_overdue, tasks.send_link, tasks.sweep
-    assert {task.name for task in ours} == names
+    ours = {getattr(tasks, name).name for name in NAMES}
+    assert ours == names
     assert names <= set(app.tasks)
 
 
 def test_the_beat_entries_name_tasks_that_exist(app: Celery) -> None:
-    """Every entry is complete, of a fresh dict, and at least once a minute."""
+    """Every entry is complete, of a fresh dict, and at least once a minute; the comparison is each night's."""
     entries = tasks.beat_schedule()
 
     assert {entry["task"] for entry in entries.values()} == {
         f"gatewaypay.{name}" for name in NAMES - {"process_callback", "send_link"}
     }
-    assert all(entry.keys() == {"task", "schedule"} and 0 < entry["schedule"] <= 60 for entry in entries.values())
+    nightly = entries["gatewaypay.reconcile"]["schedule"]
+    often = [entry["schedule"] for name, entry in entries.items() if name != "gatewaypay.reconcile"]
+    assert all(entry.keys() == {"task", "schedule"} for entry in entries.values())
+    assert all(0 < seconds <= 60 for seconds in often)
+    assert (nightly.hour, nightly.minute, len(nightly.day_of_month)) == ({3}, {17}, 31)
     assert tasks.beat_schedule() is not entries
 
 
@@ -106,6 +112,36 @@ def test_the_clocks_tasks_do_what_a_tick_does(hosted: GatewayServer) -> None:
     overdue.refresh_from_db()
     assert (paid.state, overdue.state) == ("success", "expired")
     assert Callback.objects.get(pk=callback_id).state == "processed"
+
+
+def test_each_night_the_books_are_compared_and_nothing_is_mended(
+    hosted: GatewayServer, settings: Any, mailoutbox: list[Any]
+) -> None:
+    """What differs is flagged; what is missing here has no row to flag, and is mailed."""
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"STAFF_EMAILS": ["ann@shop.example"]}
+    paid, lost = (services.initiate(str(make_order().pk)).transaction for _ in range(2))
+    for row in (paid, lost):
+        hosted.pay(row.gateway_reference)
+    lost.events.all().delete()
+    Transaction.objects.filter(pk=lost.pk).delete()
+    tasks.reconcile()
+
+    row = Transaction.objects.get()
+    assert (row.pk, row.state, row.attention) == (paid.pk, "pending", "unreconciled")
+    assert [f"Order {lost.order_id}, success 19.99 EUR" in mail.body for mail in mailoutbox] == [True]
+
+
+def test_staff_are_mailed_by_a_task(settings: Any, mailoutbox: list[Any]) -> None:
+    """Beat looks each minute; the mail keeps its own pause."""
+    make_transaction("held")
+    tasks.send_notices()
+    before = list(mailoutbox)
+    settings.GATEWAYPAY = settings.GATEWAYPAY | {"STAFF_EMAILS": ["ann@shop.example"]}
+    for _ in range(2):
+        tasks.send_notices()
+        make_transaction("held")
+
+    assert (before, len(mailoutbox)) == ([], 1)
 
 
 def test_eager_mode_works_at_once(hosted: GatewayServer, app: Celery) -> None:

@@ -56,6 +56,8 @@ class Transaction(models.Model):
     reason = models.CharField(_("reason"), max_length=CODE, blank=True)
     late = models.BooleanField(_("late"), default=False)
     attention = models.CharField(_("attention"), max_length=200, blank=True)
+    #: What of it staff have been mailed.
+    attention_told = models.CharField(max_length=200, blank=True)
     version = models.PositiveIntegerField(default=0)
     captured_minor = models.BigIntegerField(_("captured"), default=0)
     authorized_minor = models.BigIntegerField(_("authorized"), default=0)
@@ -143,6 +145,7 @@ class Transaction(models.Model):
             models.Index(fields=("next_poll_at",), condition=Q(next_poll_at__isnull=False), name="gatewaypay_due"),
             models.Index(fields=("expires_at",), condition=Q(state__in=EXPIRING), name="gatewaypay_overdue"),
             models.Index(fields=("created_at",), condition=~Q(attention=""), name="gatewaypay_attention"),
+            models.Index(fields=("updated_at",), condition=~Q(attention=F("attention_told")), name="gatewaypay_untold"),
             # The reference first: staff search for one without knowing which account it is of.
             models.Index(fields=("gateway_reference", "gateway"), name="gatewaypay_reference"),
             models.Index(

@@ -4,6 +4,7 @@ from .callbacks import process_callback, receive_callback, retry_callback
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .lookup import address_digest, lookup_is_offered, open_link, send_link, send_link_aside
+from .notices import notices_are_due, send_notices, send_report
 from .purging import purge
 from .reconciling import reconcile
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
@@ -30,6 +31,7 @@ __all__ = [
     "health",
     "initiate",
     "lookup_is_offered",
+    "notices_are_due",
     "open_link",
     "poll_due",
     "poll_one",
@@ -45,6 +47,8 @@ __all__ = [
     "retry_fulfilment",
     "send_link",
     "send_link_aside",
+    "send_notices",
+    "send_report",
     "sweep",
     "tick",
 ]

@@ -1,22 +1,27 @@
 """Do what the clock asks for, without Celery."""
 
 import signal
+import threading
 import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError, close_old_connections, connections
 
 from ... import services
 
 __all__ = ["Command"]
+
+#: How long a single round waits for its mail to go out.
+MAIL_SECONDS = 30
 
 
 class Command(BaseCommand):
     """Polls, expires and re-drives what is due; once, or for ever with --loop."""
 
     help = "Ask gateways about pending payments, expire old ones, re-drive callbacks and fulfilments."
+    mailing: threading.Thread | None = None
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--loop", action="store_true", help="go on until stopped")
@@ -26,6 +31,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, loop: bool, every: float, limit: int, **options: Any) -> None:
         if not loop:
             self.stdout.write(str(services.tick(limit)))
+            self.send_notices()
+            if self.mailing:
+                self.mailing.join(MAIL_SECONDS)
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # systemd and containers stop a program with it
         try:
@@ -40,8 +48,24 @@ class Command(BaseCommand):
         close_old_connections()
         try:
             done = services.tick(limit)
+            self.send_notices()
         except OperationalError as error:
             self.stderr.write(f"database unavailable, trying again: {error}")
             return
         if done.anything:
             self.stdout.write(str(done))
+
+    def send_notices(self) -> None:
+        """Aside, because a mail server that hangs must not stop the clock."""
+        busy = self.mailing is not None and self.mailing.is_alive()
+        if not busy and services.notices_are_due():
+            self.mailing = threading.Thread(target=send_and_hang_up, name="gatewaypay-notices", daemon=True)
+            self.mailing.start()
+
+
+def send_and_hang_up() -> None:
+    """Mail staff, in a thread of its own."""
+    try:
+        services.send_notices()
+    finally:
+        connections.close_all()
