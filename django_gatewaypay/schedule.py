@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from .conf import settings
 from .types import State
 
-__all__ = ["CLAIM_LEASE", "backoff_delay", "first_poll_at", "next_poll_at", "unanswered_delay"]
+__all__ = ["CLAIM_LEASE", "ask_movement_at", "backoff_delay", "first_poll_at", "next_poll_at", "unanswered_delay"]
 
 #: How long a worker owns what it has claimed; longer than any gateway call may take.
 CLAIM_LEASE = timedelta(seconds=60)
@@ -25,6 +25,11 @@ def backoff_delay(attempts: int, *, first: float = 60, ceiling: timedelta = POLL
 def unanswered_delay() -> timedelta:
     """How soon to ask again after a question without an answer, however long the pace between answers is."""
     return backoff_delay(0, first=120)
+
+
+def ask_movement_at(now: datetime, attempts: int = 0) -> datetime:
+    """When to ask what became of a refund or a capture that the gateway has taken: banks need days."""
+    return now + backoff_delay(attempts, first=300, ceiling=timedelta(hours=12))
 
 
 def first_poll_at(now: datetime) -> datetime:

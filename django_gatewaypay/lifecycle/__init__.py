@@ -7,7 +7,15 @@ of captures and refunds.
 
 from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
 from .door import Outcome, apply_update
-from .movements import apply_movement, left_to_capture, left_to_refund, open_movement
+from .hearing import hear_refund, misses_amount
+from .movements import (
+    apply_movement,
+    approve_movement,
+    left_to_capture,
+    left_to_refund,
+    open_movement,
+    withdraw_movement,
+)
 from .recovery import write_recovered
 
 __all__ = [
@@ -18,9 +26,13 @@ __all__ = [
     "Verdict",
     "apply_movement",
     "apply_update",
+    "approve_movement",
     "decide",
+    "hear_refund",
     "left_to_capture",
     "left_to_refund",
+    "misses_amount",
     "open_movement",
+    "withdraw_movement",
     "write_recovered",
 ]

@@ -1,27 +1,37 @@
-"""The small door: captures and refunds, whose rows climb a ladder of their own and never move a transaction's state."""
+"""The small door: captures and refunds, whose rows climb a ladder of their own and never move a transaction's state.
 
-import logging
-from dataclasses import dataclass
-from typing import Any, TypeVar
+Whoever writes here holds the transaction's row first. So totals and caps are exact, and no two writers wait
+for each other.
+"""
+
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
-from ..exceptions import AmountNotLeft, MovementInProgress
-from ..models import Callback, Capture, Movement, Refund, Transaction, TransactionEvent
-from ..signals import movement_changed
-from ..types import MovementState, Source
+from ..conf import settings
+from ..exceptions import AmountNotLeft, InvalidTransition, MovementInProgress, SecondPersonNeeded
+from ..models import Callback, Capture, Refund, Transaction
+from ..money import parse_amount, to_minor
+from ..schedule import CLAIM_LEASE
+from ..types import UNANSWERED_MOVEMENTS, MovementState, Source
+from .steps import Row, Step, hold_movement, hold_transaction, log, set_aside, write_event
 
-__all__ = ["apply_movement", "left_to_capture", "left_to_refund", "open_movement"]
+__all__ = [
+    "apply_movement",
+    "approve_movement",
+    "left_to_capture",
+    "left_to_refund",
+    "open_movement",
+    "withdraw_movement",
+]
 
-logger = logging.getLogger("gatewaypay.movement")
-
-Row = TypeVar("Row", Refund, Capture)
 #: What a refund that was made elsewhere counts as, long before it is sure.
 GIVEN = [MovementState.SUBMITTED.value, MovementState.SUCCEEDED.value]
-ENDED = frozenset({MovementState.SUCCEEDED, MovementState.FAILED})
+UNANSWERED = [state.value for state in UNANSWERED_MOVEMENTS]
 
 
 def left_to_refund(row: Transaction) -> int:
@@ -40,34 +50,91 @@ def left_to_capture(row: Transaction) -> int:
 def open_movement(movement: Row, *, source: Source) -> Row:
     """Write an intent down and set its money aside, in one commit; nobody has told the gateway yet.
 
+    A refund above the host's limit then waits for a second person, and has no time of a next attempt.
+
+    Args:
+        movement: unsaved, with its transaction, amount, reason, actor and key.
+
     Raises:
-        AmountNotLeft: it is more than is left, whoever else is asking.
         MovementInProgress: nobody knows yet what became of an earlier one, or this very intent is there already.
+        AmountNotLeft: it is more than is left, whoever else is asking.
     """
     try:
         with transaction.atomic(durable=True):
-            _set_aside(movement)
+            movement.transaction = hold_transaction(movement.transaction_id)
+            _check_left(movement)
+            _complete(movement)
             movement.save(force_insert=True)
-            _write_event(movement, source, movement.actor, movement.reason, None)
+            set_aside(movement, movement.amount_minor)
+            write_event(movement, source, movement.actor, movement.reason, None)
     except IntegrityError as error:
         raise MovementInProgress from error
-    _log(movement, "")
+    log(movement, "")
     return movement
 
 
-def _set_aside(movement: Refund | Capture) -> None:
-    """Guarded by one statement, so that two who ask at once cannot both have the last cent."""
+def _check_left(movement: Refund | Capture) -> None:
     row = movement.transaction
-    if isinstance(movement, Refund):
-        # What went back elsewhere is added to what we have set aside ourselves by now.
-        elsewhere = row.captured_minor - row.refunding_minor - left_to_refund(row)
-        free = Q(refunding_minor__lte=F("captured_minor") - elsewhere - movement.amount_minor)
-        taken = {"refunding_minor": F("refunding_minor") + movement.amount_minor}
-    else:
-        free = Q(capturing_minor__lte=F("authorized_minor") - movement.amount_minor)
-        taken = {"capturing_minor": F("capturing_minor") + movement.amount_minor}
-    if not Transaction.objects.filter(free, pk=row.pk).update(**taken):
+    if type(movement)._default_manager.filter(transaction=row, state__in=UNANSWERED).exists():
+        raise MovementInProgress
+    left = left_to_refund(row) if isinstance(movement, Refund) else left_to_capture(row)
+    if not 0 < movement.amount_minor <= left:
         raise AmountNotLeft
+
+
+def _complete(movement: Refund | Capture) -> None:
+    """What only who holds the transaction's row can say. A crash from here on is the sweep's to mend."""
+    movement.created_at = movement.updated_at = now = timezone.now()
+    movement.next_attempt_at = now + CLAIM_LEASE
+    if isinstance(movement, Capture):
+        movement.before_minor = movement.transaction.captured_minor
+    elif _is_above_limit(movement):
+        movement.needs_approval, movement.next_attempt_at = True, None
+
+
+def _is_above_limit(refund: Refund) -> bool:
+    """Also when it takes several refunds to get there: what one person has given back of a payment is counted."""
+    row = refund.transaction
+    limit = settings.REFUND_APPROVAL_ABOVE.get(row.currency)
+    if limit is None:
+        return False
+    alone = Refund.objects.filter(transaction=row, foreign=False, approver=None)
+    given = alone.exclude(state=MovementState.FAILED).aggregate(total=Sum("amount_minor"))["total"] or 0
+    return given + refund.amount_minor > to_minor(parse_amount(limit, row.currency))
+
+
+def approve_movement(refund_id: UUID, *, actor: Any) -> Refund:
+    """The second person agrees; the refund as it is then, ready for the gateway.
+
+    Raises:
+        Refund.DoesNotExist: there is no such refund.
+        InvalidTransition: it waits for nobody.
+        SecondPersonNeeded: it is nobody, or the one who asked for it.
+    """
+    with transaction.atomic(durable=True):
+        refund = _hold_waiting(refund_id)
+        if actor is None or actor.pk == refund.actor_id:
+            raise SecondPersonNeeded
+        refund.approver, refund.version, refund.updated_at = actor, refund.version + 1, timezone.now()
+        refund.next_attempt_at = refund.updated_at + CLAIM_LEASE
+        refund.save(update_fields=("approver", "version", "updated_at", "next_attempt_at"))
+        write_event(refund, Source.STAFF, actor, "approved", None)
+    return refund
+
+
+def withdraw_movement(refund_id: UUID, *, source: Source, actor: Any, note: str) -> Refund:
+    """A refund that waits for a second person is given up: the gateway never hears of it. See `approve_movement`."""
+    with transaction.atomic(durable=True):
+        refund = _hold_waiting(refund_id)
+        Step(MovementState.FAILED, source, error="withdrawn", note=note, actor=actor).write(refund)
+    return refund
+
+
+def _hold_waiting(refund_id: UUID) -> Refund:
+    refund = hold_movement(Refund, refund_id)
+    if not refund.waits_for_approval:
+        raise InvalidTransition("This refund does not wait for a second person.")
+    return refund
 
 
 def apply_movement(
@@ -79,6 +146,7 @@ def apply_movement(
     reference: str = "",
     error: str = "",
     note: str = "",
+    due: datetime | None = None,
     actor: Any = None,
     callback: Callback | None = None,
 ) -> Row:
@@ -88,114 +156,16 @@ def apply_movement(
         reference: the gateway's id of it.
         error: why it failed, or why nobody knows.
         note: for the ledger.
+        due: when to ask or to tell again, unless this is the end.
         actor: who decided it, if a person did.
         callback: the inbox row that told.
 
     Raises:
         DoesNotExist: there is no such row.
     """
-    step = Step(state, source, reference, error[:255], note or error, actor, callback)
-    while True:
-        movement = kind.objects.select_related("transaction").get(pk=movement_id)
-        before = MovementState(movement.state)
-        if state.rank <= before.rank:
-            return movement
-        if step.write(movement, before):
-            _log(movement, before)
-            return movement
-
-
-@dataclass(frozen=True)
-class Step:
-    """What goes into the books for one rung of the ladder."""
-
-    state: MovementState
-    source: Source
-    reference: str
-    error: str
-    note: str
-    actor: Any
-    callback: Callback | None
-
-    def write(self, movement: Refund | Capture, before: MovementState) -> bool:
-        """One commit: row, totals, ledger. False when somebody else changed the row first."""
-        changes: dict[str, Any] = {
-            "state": self.state,
-            "version": movement.version + 1,
-            "updated_at": timezone.now(),
-            "last_error": self.error,
-            "gateway_reference": movement.gateway_reference or self.reference,
-        }
-        if self.state in ENDED:
-            changes["next_attempt_at"] = None
-        with transaction.atomic():
-            mine = type(movement).objects.filter(pk=movement.pk, version=movement.version)
-            if not mine.update(**changes):
-                return False
-            for name, value in changes.items():
-                setattr(movement, name, value)
-            _count(movement, before, self.state)
-            _write_event(movement, self.source, self.actor, self.note, self.callback)
-            transaction.on_commit(lambda: _tell(movement, before), robust=True)
-        return True
-
-
-def _count(movement: Refund | Capture, before: MovementState, state: MovementState) -> None:
-    """Keep the transaction's totals: what is set aside, what has gone, what came back."""
-    amount, totals = movement.amount_minor, {}
-    ours = "capturing_minor" if isinstance(movement, Capture) else "refunding_minor"
-    foreign = isinstance(movement, Refund) and movement.foreign
-    if state is MovementState.FAILED and not foreign:
-        totals[ours] = F(ours) - amount
-    if isinstance(movement, Refund) and state is MovementState.SUCCEEDED:
-        totals["returned_minor"] = F("returned_minor") + amount
-    if isinstance(movement, Refund) and before is MovementState.SUCCEEDED:
-        totals["returned_minor"] = F("returned_minor") - amount
-        totals["undone_minor"] = F("undone_minor") + amount
-    if totals:
-        Transaction.objects.filter(pk=movement.transaction_id).update(**totals)
-
-
-def _write_event(movement: Refund | Capture, source: Source, actor: Any, note: str, callback: Callback | None) -> None:
-    row = Transaction.objects.get(pk=movement.transaction_id)
-    TransactionEvent.objects.create(
-        transaction=row,
-        kind=TransactionEvent.Kind(str(movement._meta.model_name)),
-        version=row.version,
-        from_state=row.state,
-        to_state=row.state,
-        reason=movement.state,
-        late=row.late,
-        attention=row.attention,
-        captured_minor=row.captured_minor,
-        authorized_minor=row.authorized_minor,
-        refunded_minor=row.refunded_minor,
-        source=source,
-        evidence={
-            "id": str(movement.pk),
-            "amount": f"{movement.amount_text} {row.currency}",
-            "state": str(movement.state),
-            "reference": movement.gateway_reference,
-        },
-        note=note[:255],
-        callback=callback,
-        actor=actor,
-        created_at=timezone.now(),
-    )
-
-
-def _tell(movement: Refund | Capture, before: MovementState) -> None:
-    for receiver, error in movement_changed.send_robust(
-        type(movement), movement=movement, previous=before, state=MovementState(movement.state)
-    ):
-        if isinstance(error, Exception):
-            logger.error("receiver failed %s=%s receiver=%r", movement._meta.model_name, movement.pk, receiver,
-                         exc_info=error)  # fmt: skip
-
-
-def _log(movement: Movement, before: str) -> None:
-    logger.info(
-        "%s=%s transaction=%s from=%s to=%s amount=%s",
-        movement._meta.model_name, movement.pk, movement.transaction_id, before or "-", movement.state,
-        movement.amount_minor,
-    )  # fmt: skip
+    step = Step(state, source, reference, error, note, due, actor, callback)
+    with transaction.atomic():
+        movement = hold_movement(kind, movement_id)
+        if state.rank > MovementState(movement.state).rank:
+            step.write(movement)
+    return movement

@@ -59,7 +59,7 @@ class Movement(models.Model):
     idempotency_key = models.CharField(max_length=255, blank=True)
     gateway_reference = models.CharField(_("gateway reference"), max_length=REFERENCE, blank=True)
     version = models.PositiveIntegerField(default=0)
-    #: When the gateway was first told; None: never yet.
+    #: Since when the gateway may know our key; None: it was never told.
     submitted_at = models.DateTimeField(_("told the gateway"), null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
@@ -111,6 +111,11 @@ class Movement(models.Model):
     @property
     def amount_text(self) -> str:
         return format_minor(self.amount_minor, self.transaction.currency)
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """A second person has to agree before the gateway hears of it."""
+        return False
 
     @property
     def gateway_key(self) -> str:

@@ -4,10 +4,11 @@ from .callbacks import process_callback, receive_callback, retry_callback
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .lookup import address_digest, lookup_is_offered, open_link, send_link, send_link_aside
-from .notices import notices_are_due, send_notices, send_report
+from .movements import drive_movement
 from .purging import purge
 from .reconciling import reconcile
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
+from .refunds import approve_refund, refund, withdraw_refund
 from .replaying import Replayed, replay
 from .reporting import Account, Difference, Report
 from .reviewing import accept, fulfil, resolve
@@ -24,14 +25,15 @@ __all__ = [
     "Report",
     "accept",
     "address_digest",
+    "approve_refund",
     "cancel",
+    "drive_movement",
     "expire",
     "expire_overdue",
     "fulfil",
     "health",
     "initiate",
     "lookup_is_offered",
-    "notices_are_due",
     "open_link",
     "poll_due",
     "poll_one",
@@ -41,14 +43,14 @@ __all__ = [
     "reconcile",
     "refresh",
     "refresh_for_shopper",
+    "refund",
     "replay",
     "resolve",
     "retry_callback",
     "retry_fulfilment",
     "send_link",
     "send_link_aside",
-    "send_notices",
-    "send_report",
     "sweep",
     "tick",
+    "withdraw_refund",
 ]
