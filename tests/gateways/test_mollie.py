@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from mollie import models
@@ -20,7 +22,7 @@ from django_gatewaypay.exceptions import (
     InvalidSignature,
     MalformedCallback,
 )
-from django_gatewaypay.gateways import http
+from django_gatewaypay.gateways import http, mollie_wire
 from django_gatewaypay.gateways.mollie import MollieGateway
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.services import process_callback, receive_callback
@@ -62,20 +64,38 @@ class MollieServer(GatewayServer):
         super().__init__()
         self.refunds: dict[str, dict[str, Any]] = {}
         self.replies: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
+        self.chargebacks: list[dict[str, Any]] = []
+        self.page_size = 250
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
-        if (request.method, request.path) == ("GET", "/v2/payments"):
-            return 200, {"count": len(self.sessions), "_embedded": {"payments": [*self.sessions.values()][::-1]}}
         if request.method == "GET":
-            return self.read(*request.path.removeprefix("/v2/payments/").split("/"))
+            query = dict(parse_qsl(request.query))
+            return self.read(query, *request.path.removeprefix("/v2/payments").strip("/").split("/"))
         asked = (request.method, request.path, request.key)
         if asked not in self.replies:
             self.replies[asked] = self.write(request)
         return self.replies[asked]
 
-    def read(self, reference: str, *rest: str) -> tuple[int, dict[str, Any]]:
+    def read(self, query: dict[str, str], reference: str, *rest: str) -> tuple[int, dict[str, Any]]:
+        if not reference:
+            return 200, self.page("payments", [*self.sessions.values()], query)
+        if rest == ("refunds",):
+            ours = [one for one in self.refunds.values() if one["paymentId"] == reference]
+            return 200, self.page("refunds", ours, query)
         found = self.refunds.get(rest[-1]) if rest else self.sessions.get(reference)
-        return (200, found) if found else (404, {"status": 404, "title": "Not Found"})
+        if found is None:
+            return 404, {"status": 404, "title": "Not Found"}
+        back = self.chargebacks if query.get("embed") == "chargebacks" else []
+        return 200, found | ({"_embedded": {"chargebacks": back}} if back else {})
+
+    def page(self, name: str, found: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
+        """The newest first, at most `limit` and no more than the server's own; `from` is the first one shown."""
+        newest = found[::-1]
+        names = [one["id"] for one in newest]
+        rest = newest[names.index(query["from"]) :] if "from" in query else newest
+        size = min(int(query["limit"]), self.page_size)
+        more = {"href": f"{self.url}v2/payments?from={rest[size]['id']}&limit=5"} if len(rest) > size else None
+        return {"count": len(rest[:size]), "_embedded": {name: rest[:size]}, "_links": {"next": more}}
 
     def write(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         reference, _, action = request.path.removeprefix("/v2/payments").strip("/").partition("/")
@@ -88,10 +108,11 @@ class MollieServer(GatewayServer):
         if action == "release-authorization" and payment["status"] == "authorized":
             payment["status"] = "canceled"
             return 202, {}
-        if action == "captures" and payment["status"] == "authorized":
+        if action == "captures" and payment["status"] == "authorized" and fits(request.json, payment["amount"]):
             payment.update(status="paid", amountCaptured=request.json["amount"])
             return 201, {"id": "cpt_1", "status": "succeeded"}
-        if action == "refunds" and payment["status"] == "paid":
+        left = payment.get("amountRemaining") or payment.get("amountCaptured") or payment["amount"]
+        if action == "refunds" and payment["status"] == "paid" and fits(request.json, left):
             return 201, self.give_back(reference, request.json)
         return 422, {"status": 422, "title": "Unprocessable Entity", "detail": "zoe@example.com do_not_show"}
 
@@ -101,6 +122,7 @@ class MollieServer(GatewayServer):
             "resource": "payment",
             "id": reference,
             "mode": "test",
+            "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
             "status": "open",
             "isCancelable": True,
             "amount": wanted["amount"],
@@ -111,10 +133,18 @@ class MollieServer(GatewayServer):
         return self.sessions[reference]
 
     def give_back(self, reference: str, wanted: dict[str, Any]) -> dict[str, Any]:
-        self.sessions[reference]["amountRefunded"] = wanted["amount"]
+        payment, currency = self.sessions[reference], wanted["amount"]["currency"]
+        gone = Decimal(payment.get("amountRefunded", {"value": "0"})["value"]) + Decimal(wanted["amount"]["value"])
+        taken = Decimal((payment.get("amountCaptured") or payment["amount"])["value"])
+        payment["amountRefunded"] = {"currency": currency, "value": str(gone)}
+        payment["amountRemaining"] = {"currency": currency, "value": str(taken - gone)}
         name = f"re_{len(self.refunds) + 1}"
         self.refunds[name] = {"id": name, "status": "queued", "paymentId": reference, **wanted}
         return self.refunds[name]
+
+
+def fits(wanted: dict[str, Any], left: dict[str, str]) -> bool:
+    return Decimal(wanted["amount"]["value"]) <= Decimal(left["value"])
 
 
 def hint(reference: str = "tr_1", **headers: str) -> CallbackRequest:
@@ -170,7 +200,7 @@ def test_a_payment_says_what_mollie_needs(gateway: MollieGateway, server: Mollie
         "redirectUrl": REQUEST.return_url,
         "cancelUrl": REQUEST.return_url,
         "webhookUrl": REQUEST.callback_url,
-        "metadata": {"transaction_id": OURS},
+        "metadata": {"transaction_id": OURS, "order_id": "1234"},
     }
     assert (call.method, call.path, call.key) == ("POST", "/v2/payments", "key-1")
     assert call.headers["authorization"] == f"Bearer {KEY}"
@@ -318,13 +348,13 @@ def test_every_status_of_mollies_sdk_is_known_and_no_other(
     assert gateway.fetch_payment(payment).state is (known.get(word) if isinstance(word, str) else None)
 
 
-def test_every_refund_status_of_mollies_sdk_is_known(gateway: MollieGateway) -> None:
+def test_every_refund_status_of_mollies_sdk_is_known() -> None:
     """And both tables use our words."""
     words = {status.value for status in models.RefundResponseStatus}
 
-    assert words == gateway.REFUND_STATES.keys()
-    assert set(gateway.DECLINES.values()) <= DECLINE_CODES
-    assert gateway.DECLINES.keys() <= {one.value for one in models.PaymentDetailsFailureReasonResponse}
+    assert words == mollie_wire.REFUND_STATES.keys()
+    assert set(mollie_wire.DECLINES.values()) <= DECLINE_CODES
+    assert mollie_wire.DECLINES.keys() <= {one.value for one in models.PaymentDetailsFailureReasonResponse}
 
 
 @pytest.mark.parametrize(
