@@ -1,0 +1,120 @@
+"""The story of a payment: ledger, inbox and outbox in the order in which things happened, in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Callback, Fulfilment, Transaction, TransactionEvent
+from .situation import MOST
+from .words import who_said
+
+__all__ = ["Entry", "timeline"]
+
+Kind = TransactionEvent.Kind
+TITLES: Mapping[str, Any] = {
+    Kind.AMENDED: _("Details changed"),
+    Kind.NOTED: _("Noted, nothing changed"),
+    Kind.CAPTURE: _("Capture"),
+    Kind.REFUND: _("Refund"),
+    Kind.DISPUTE: _("Dispute"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened.
+
+    Args:
+        kind: "event", "callback" or "fulfilment"; of an event also its own kind.
+        badges: the states that it went through, from the first to the last.
+        who: who said or did it, and where it came from.
+        said: what was said, each with its name; redacted where it was taken in.
+    """
+
+    when: datetime
+    kind: str
+    title: str
+    who: list[str]
+    badges: list[str] = field(default_factory=list)
+    detail: str = ""
+    late: bool = False
+    said: list[tuple[str, str]] = field(default_factory=list)
+    callback: Callback | None = None
+    fulfilment: Fulfilment | None = None
+
+
+def timeline(row: Transaction) -> list[Entry]:
+    """What happened to a payment; of each kind the newest, where there are too many to read."""
+    entries = [*of_ledger(row), *of_inbox(row), *of_outbox(row)]
+    return sorted(entries, key=attrgetter("when"))
+
+
+def of_ledger(row: Transaction) -> Iterator[Entry]:
+    newest = row.events.select_related("callback", "actor").order_by("-pk")[:MOST]
+    for event in reversed(newest):
+        said = dict(event.evidence)
+        raw = said.pop("raw", {})
+        yield Entry(
+            when=event.created_at,
+            kind=f"event gwp-event-{event.kind}",
+            title=str(TITLES.get(event.kind, "")),
+            badges=badges_of(event),
+            detail=str(said.get("amount", "")) if event.kind in MOVEMENTS else event.reason,
+            late=event.late,
+            who=[text for text in (who_said(event), str(event.actor or ""), event.note) if text],
+            said=[*pairs(said), *pairs(raw, "raw ")],
+            callback=event.callback,
+        )
+
+
+MOVEMENTS = frozenset({Kind.CAPTURE, Kind.REFUND, Kind.DISPUTE})
+
+
+def badges_of(event: TransactionEvent) -> list[str]:
+    """Where a payment moved, or where its refund, capture or dispute stands."""
+    if event.kind == Kind.MOVED:
+        return [state for state in (event.from_state, event.to_state) if state]
+    return [event.reason] if event.kind in MOVEMENTS and event.reason else []
+
+
+def of_inbox(row: Transaction) -> Iterator[Entry]:
+    """What came in and left no line in the ledger."""
+    for callback in row.callbacks.filter(events=None).order_by("-received_at")[:MOST]:
+        said = dict(callback.update)
+        raw = said.pop("raw", {})
+        yield Entry(
+            when=callback.received_at,
+            kind="callback",
+            title=gettext("A callback that changed nothing"),
+            badges=[callback.state],
+            who=[text for text in (gettext("The gateway told us"), callback.last_error) if text],
+            said=[*pairs(said), *pairs(raw, "raw ")],
+            callback=callback,
+        )
+
+
+def of_outbox(row: Transaction) -> Iterator[Entry]:
+    titles = {
+        Fulfilment.Kind.FULFIL: gettext("Fulfilment of the order"),
+        Fulfilment.Kind.RELEASE: gettext("Giving the stock back"),
+    }
+    for owed in row.fulfilments.all()[:MOST]:
+        attempts = gettext("attempts: %d") % owed.attempts
+        yield Entry(
+            when=owed.done_at or owed.created_at,
+            kind="fulfilment",
+            title=titles[Fulfilment.Kind(owed.kind)],
+            badges=[owed.state],
+            who=[text for text in (gettext("Your shop's own code"), attempts, owed.last_error) if text],
+            fulfilment=owed,
+        )
+
+
+def pairs(said: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """What was said, each with its name; nothing of what is empty."""
+    return [(f"{prefix}{name}", str(value)) for name, value in said.items() if value not in ("", None, [], {})]
