@@ -35,8 +35,8 @@ def test_one_round_does_what_is_due_and_says_so(hosted: GatewayServer) -> None:
     call_command("gatewaypay_tick", stdout=second)
 
     assert Transaction.objects.get().state == "expired"
-    assert first.getvalue().split() == ["polled=0", "expired=1", "callbacks=0", "fulfilments=0"]
-    assert second.getvalue().split() == ["polled=0", "expired=0", "callbacks=0", "fulfilments=0"]
+    assert first.getvalue().split() == ["polled=0", "expired=1", "callbacks=0", "fulfilments=0", "movements=0"]
+    assert second.getvalue().split() == ["polled=0", "expired=0", "callbacks=0", "fulfilments=0", "movements=0"]
 
 
 def test_a_round_has_a_limit(hosted: GatewayServer) -> None:

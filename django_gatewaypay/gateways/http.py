@@ -138,8 +138,8 @@ class GatewayClient:
         """
         end = time.monotonic() + self.deadline
         call = Call(self, method, f"{self.base}/{path.lstrip('/')}", end)
+        self._check_circuit()
         for attempt in range(1, self.tries + 1):
-            self._check_circuit()
             try:
                 return call.make(json, content if form is None else list(form), headers)
             except GatewayUnavailable as error:
@@ -148,6 +148,9 @@ class GatewayClient:
                     raise
                 logger.info("retry gateway=%s try=%s wait=%.2f code=%s", self.gateway, attempt, wait, error.code)
                 time.sleep(wait)
+                # It was called, and may have done it: an open circuit must not say that it was left alone.
+                if self.circuit.enter(self.deadline):
+                    raise
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _check_circuit(self) -> None:

@@ -13,12 +13,12 @@ from django.utils import timezone
 from moneyed import Money
 
 from ..conf import settings
-from ..exceptions import GatewayError, UnknownGateway
-from ..lifecycle import apply_update
-from ..models import Callback, Transaction
+from ..exceptions import GatewayError, MovementInProgress, UnknownGateway
+from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, settle_captures
+from ..models import Callback, Refund, Transaction
 from ..registry import gateways
-from ..schedule import CLAIM_LEASE, backoff_delay
-from ..types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
+from ..schedule import CLAIM_LEASE, ask_movement_at, backoff_delay
+from ..types import CallbackRequest, MovementState, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from .access import parse_id
 from .disputes import dump_dispute, hear_dispute, load_dispute
 from .refreshing import ask_gateway, asked_nothing, follow_up, is_other_mode, rest_delay
@@ -107,20 +107,46 @@ def _process(row: Callback) -> Callback.State:
         if found is None:
             return state
     update = load_update(row.update)
-    flags = update.flags
-    if update.thin or not gateways[row.gateway].signs_callbacks:
+    flags, signed = update.flags, gateways[row.gateway].signs_callbacks
+    if update.thin or not signed:
         asked = ask_gateway(found) or update
         # A word that even the gateway's own record leaves unknown is for staff; other news is no state.
         unknown = asked.thin and not (update.refund or update.dispute or flags)
         flags |= asked.flags | ({"unknown_state"} if unknown else set())
-        update = replace(asked, flags=flags, dispute=update.dispute or asked.dispute)
+        refund = update.refund if signed else None
+        if refund is None:
+            _ask_refunds_soon(found)
+        update = replace(asked, flags=flags, dispute=update.dispute or asked.dispute, refund=refund)
     if is_other_mode(found, update):
         return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
     update = hear_dispute(found, update, source=Source.CALLBACK, callback=row)
-    outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row)
+    try:
+        outcome = _hear(row, found, update)
+    except MovementInProgress:
+        return _put_off(row, Callback.State.UNMATCHED, "It may be about a refund that the gateway has not named yet.")
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
     return Callback.State.PROCESSED
+
+
+def _hear(row: Callback, found: Transaction, update: PaymentUpdate) -> Outcome:
+    """What it says about the payment, about one refund and about captures of it, in one commit."""
+    if update.refund is None:
+        return apply_update(found.pk, update, source=Source.CALLBACK, callback=row)
+    with transaction.atomic():
+        due = ask_movement_at(timezone.now())
+        flags = hear_refund(found.pk, update.refund, source=Source.CALLBACK, due=due, callback=row)
+        hear_failed_capture(found, update, callback=row)
+        outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
+        settle_captures(outcome.transaction, source=Source.CALLBACK, callback=row)
+    return outcome
+
+
+def _ask_refunds_soon(found: Transaction) -> None:
+    """A hint that names no refund may be about one."""
+    now = timezone.now()
+    open_still = Refund.objects.filter(transaction=found, state=MovementState.SUBMITTED, next_attempt_at__gt=now)
+    open_still.update(next_attempt_at=now)
 
 
 def _set_aside(row: Callback) -> Callback.State:
@@ -228,7 +254,8 @@ def dump_update(update: PaymentUpdate) -> dict[str, Any]:
         said[name] = dump_money(money)
     if update.refund:
         refund = update.refund
-        said["refund"] = [refund.refund_reference, refund.state, dump_money(refund.amount)]
+        named = [refund.refund_id, refund.reason]
+        said["refund"] = [refund.refund_reference, refund.state, dump_money(refund.amount), *named]
     said["dispute"] = dump_dispute(update.dispute)
     said["flags"] = sorted(update.flags)
     said["test"] = None if update.test is None else ["no", "yes"][update.test]
@@ -245,9 +272,15 @@ def load_update(said: dict[str, Any]) -> PaymentUpdate:
     known: dict[str, Any] = {name: said[name] for name in TEXT_FIELDS if name in said}
     known |= {name: Money(*said[name]) for name in MONEY_FIELDS if name in said}
     if "refund" in said:
-        reference, refund_state, amount = said["refund"]
+        # What was taken in by an older version has three.
+        kept: list[Any] = said["refund"]
+        reference, refund_state, amount, refund_id, reason = [*kept, "", ""][:5]
         known["refund"] = RefundUpdate(
-            refund_reference=reference, state=RefundState(refund_state), amount=Money(*amount) if amount else None
+            refund_reference=reference,
+            state=RefundState(refund_state),
+            amount=Money(*amount) if amount else None,
+            refund_id=refund_id,
+            reason=reason,
         )
     known["dispute"] = load_dispute(said.get("dispute"))
     known["flags"] = frozenset(said.get("flags", []))

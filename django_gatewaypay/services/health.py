@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from ..models import Callback, Fulfilment, Transaction
+from ..models import Callback, Capture, Fulfilment, Refund, Transaction
 
 __all__ = ["Health", "health"]
 
@@ -29,7 +29,7 @@ class Health:
 
 
 def health() -> Health:
-    """Four indexed reads."""
+    """Six indexed reads."""
     now = timezone.now()
     oldest = min(filter(None, _due_times(now)), default=now)
     return Health(waiting=max(now - oldest, timedelta(0)))
@@ -37,9 +37,8 @@ def health() -> Health:
 
 def _due_times(now: datetime) -> list[datetime | None]:
     """Since when the first of each kind of work is due."""
-    owed = [
-        kind.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at") for kind in (Callback, Fulfilment)
-    ]
+    kinds = (Callback, Fulfilment, Refund, Capture)
+    owed = [kind._default_manager.filter(next_attempt_at__lte=now).order_by("next_attempt_at") for kind in kinds]
     return [
         Transaction.objects.due(now).values_list("next_poll_at", flat=True).first(),
         Transaction.objects.overdue(now).values_list("expires_at", flat=True).first(),

@@ -5,7 +5,7 @@ Every piece of work is claimed by a lease in the database, so that two clocks an
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -16,9 +16,10 @@ from django.utils import timezone
 from .. import dispatch, schedule
 from ..exceptions import GatewayError
 from ..lifecycle import apply_update
-from ..models import Callback, Fulfilment, Transaction
+from ..models import Callback, Capture, Fulfilment, Movement, Refund, Transaction
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
+from .movements import drive_movement
 from .refreshing import asked_nothing, expire, refresh, rest_delay
 from .sessions import open_session
 
@@ -38,6 +39,7 @@ class Done:
     expired: int
     callbacks: int
     fulfilments: int
+    movements: int
 
     @property
     def anything(self) -> bool:
@@ -51,8 +53,7 @@ def tick(limit: int = BATCH) -> Done:
     """Everything that is due now, once."""
     expired = expire_overdue(limit)
     polled = poll_due(limit)
-    callbacks, fulfilments = sweep(limit)
-    return Done(polled, expired, callbacks, fulfilments)
+    return Done(polled, expired, *sweep(limit))
 
 
 def poll_due(limit: int = BATCH) -> int:
@@ -73,13 +74,34 @@ def expire_overdue(limit: int = BATCH) -> int:
     return _each(expire, _claim_transactions(Transaction.objects.overdue(timezone.now()), limit))
 
 
-def sweep(limit: int = BATCH) -> tuple[int, int]:
-    """Re-drive callbacks that were not processed and fulfilments that were not delivered; how many of each."""
+def sweep(limit: int = BATCH) -> tuple[int, int, int]:
+    """Re-drive callbacks that were not processed, fulfilments that were not delivered, and captures and refunds.
+
+    How many of each.
+    """
     now = timezone.now()
     inbox = Callback.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
     outbox = Fulfilment.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
     callbacks = _each(process_callback, _claim(inbox, limit, next_attempt_at=now + schedule.CLAIM_LEASE))
-    return callbacks, _each(_deliver, list(outbox.values_list("pk", flat=True)[:limit]))
+    fulfilments = _each(_deliver, list(outbox.values_list("pk", flat=True)[:limit]))
+    return callbacks, fulfilments, sum(_each(drive, _claim_movements(kind, limit)) for kind, drive in DRIVERS.items())
+
+
+def _claim_movements(kind: type[Movement], limit: int) -> list[uuid.UUID]:
+    now = timezone.now()
+    due = kind._default_manager.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    return _claim(due, limit, next_attempt_at=now + schedule.CLAIM_LEASE)
+
+
+def _refund(refund_id: uuid.UUID) -> None:
+    drive_movement(Refund, refund_id)
+
+
+def _capture(capture_id: uuid.UUID) -> None:
+    drive_movement(Capture, capture_id)
+
+
+DRIVERS: Mapping[type[Movement], Callable[[uuid.UUID], None]] = {Refund: _refund, Capture: _capture}
 
 
 def _claim_transactions(due: models.QuerySet[Transaction], limit: int) -> list[uuid.UUID]:

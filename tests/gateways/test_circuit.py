@@ -135,6 +135,18 @@ def test_a_gateway_that_is_down_is_not_called(client: tuple[GatewayClient, Gatew
     assert len(server.requests) == FAILURES
 
 
+def test_a_call_that_opened_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have done what it was told: nobody is told that the gateway was left alone."""
+    monkeypatch.setattr("django_gatewaypay.gateways.http.time.sleep", lambda _: None)
+    with GatewayServer() as server:
+        server.script(*[Answer.error(503)] * FAILURES)
+        caller = GatewayClient("Hosted", server.url, tries=FAILURES + 1)
+        made, refused = unanswered(caller).code, unanswered(caller).code
+        caller.session.close()
+
+    assert (made, refused, len(server.requests)) == ("http_503", "circuit_open", FAILURES)
+
+
 @pytest.mark.parametrize("answer", [Answer.error(404), Answer.busy("1", 429), Answer.error(409)])
 def test_whoever_answers_is_there(client: tuple[GatewayClient, GatewayServer], answer: Answer) -> None:
     """A refusal, "too busy for you" and "not now" open no circuit, however many they are."""

@@ -177,7 +177,7 @@ def test_a_thin_callback_waits_while_the_gateway_is_away(hosted: GatewayServer, 
     row.refresh_from_db()
     assert (said, stored.attempts) == (["received"], 1)
     assert "GatewayUnavailable" in stored.last_error
-    assert (swept, row.state) == ((1, 0), "success")
+    assert (swept, row.state) == ((1, 0, 0), "success")
 
 
 def test_a_callback_that_never_works_out_is_given_up_visibly(hosted: GatewayServer, monkeypatch: Any) -> None:

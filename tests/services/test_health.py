@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_gatewaypay import services
-from django_gatewaypay.models import Callback, Fulfilment, Transaction
+from django_gatewaypay.models import Callback, Capture, Fulfilment, Movement, Refund, Transaction
 from tests.factories import make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,7 +43,24 @@ def fulfilment_waits(minutes: float) -> None:
     Fulfilment.objects.update(state="owed", next_attempt_at=ago(minutes))
 
 
-KINDS = pytest.mark.parametrize("waits", [poll_waits, expiry_waits, callback_waits, fulfilment_waits])
+def movement_waits(kind: type[Movement], minutes: float) -> None:
+    row = make_transaction("success")
+    kind._default_manager.create(
+        transaction=row, amount_minor=1, created_at=ago(9), updated_at=ago(9), next_attempt_at=ago(minutes)
+    )
+
+
+def refund_waits(minutes: float) -> None:
+    movement_waits(Refund, minutes)
+
+
+def capture_waits(minutes: float) -> None:
+    movement_waits(Capture, minutes)
+
+
+KINDS = pytest.mark.parametrize(
+    "waits", [poll_waits, expiry_waits, callback_waits, fulfilment_waits, refund_waits, capture_waits]
+)
 
 
 @KINDS
@@ -84,14 +101,14 @@ def test_the_clock_turns_it_green_again() -> None:
     assert (red, services.health().late) == (True, False)
 
 
-def test_it_costs_four_reads() -> None:
+def test_it_costs_six_reads() -> None:
     """However much there is to do."""
     for _ in range(20):
         poll_waits(9)
     with CaptureQueriesContext(connection) as queries:
         services.health()
 
-    assert len(queries) == 4
+    assert len(queries) == 6
 
 
 def test_a_database_that_is_away_is_red_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def test_one_tick_does_everything(hosted: GatewayServer) -> None:
 
     states = {str(row.pk): row.state for row in Transaction.objects.all()}
     assert states == {str(paid.pk): "success", str(unpaid.pk): "expired"}
-    assert str(done) == "polled=0 expired=2 callbacks=0 fulfilments=0"
+    assert str(done) == "polled=0 expired=2 callbacks=0 fulfilments=0 movements=0"
     assert not services.tick().anything
 
 
