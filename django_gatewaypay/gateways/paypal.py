@@ -1,9 +1,6 @@
 """PayPal, Orders v2."""
 
-import base64
 import json
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -20,14 +17,13 @@ from ..types import (
     PaymentSession,
     PaymentUpdate,
     RefundRequest,
-    RefundState,
     RefundUpdate,
     State,
 )
 from . import paypal_wire as wire
 from .answers import Refusal
 from .base import Gateway
-from .http import GatewayClient
+from .paypal_token import Token
 
 try:
     from .paypal_signature import CertificateChecker
@@ -62,6 +58,8 @@ class PayPalGateway(Gateway):
     supports_capture = True
     supports_refund = True
     supports_partial_refund = True
+    supports_several_captures = True
+    supports_find_refund = True
     # developer.paypal.com/reference/currency-codes, read in November 2026
     currencies = frozenset(
         "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS INR JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD USD".split()  # noqa: SIM905 - read as a list of words
@@ -151,31 +149,43 @@ class PayPalGateway(Gateway):
     def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
         """See `Gateway`. Only an authorization can be let go; an order that nobody approves lapses."""
         order = self._order(payment)
-        reference = _open_authorization(order)
+        reference = wire.open_authorization(order)
         if not reference:
             return wire.read_order(order)
         try:
-            self._call("POST", f"v2/payments/authorizations/{reference}/void", key=idempotency_key)
+            self._call("POST", f"v2/payments/authorizations/{_quoted(reference)}/void", key=idempotency_key)
         except GatewayRejected:
             return wire.read_order(self._order(payment))
-        return PaymentUpdate(state=State.CANCELED, gateway_reference=payment.gateway_reference)
+        told = wire.read_order(order)
+        # What was captured of it stays captured, and is all there is.
+        state = State.SUCCESS if told.captured else State.CANCELED
+        return replace(told, state=state, authorized=None, gateway_reference=payment.gateway_reference)
 
     def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`."""
         order = self._order(payment)
-        reference = _open_authorization(order)
+        reference = wire.open_authorization(order)
         if not reference:
             return wire.read_order(order)
-        body = {"amount": self._money(payment.amount), "final_capture": True}
-        path = f"v2/payments/authorizations/{reference}/capture"
-        ours = {"transaction_id": payment.transaction_id, "gateway_reference": payment.gateway_reference}
-        return wire.read_capture(self._call("POST", path, body, key=idempotency_key), ours)
+        body = {"amount": self._money(payment.amount), "final_capture": final}
+        self._call("POST", f"v2/payments/authorizations/{_quoted(reference)}/capture", body, key=idempotency_key)
+        return wire.read_order(self._order(payment))
 
     def refund(self, request: RefundRequest) -> RefundUpdate:
-        """See `Gateway`."""
+        """See `Gateway`. Of several captures, the first that has as much left; PayPal takes an invoice id once."""
+        order = self._order(request.payment)
+        made = wire.refund_of(order, request.refund_id)
+        if made:
+            return made
         body = {"amount": self._money(request.amount), "custom_id": request.payment.transaction_id}
-        path = f"v2/payments/captures/{_quoted(request.payment.payment_reference)}/refund"
+        body |= {"invoice_id": request.refund_id} if request.refund_id else {}
+        reference = wire.capture_with(order, request.amount) or request.payment.payment_reference
+        path = f"v2/payments/captures/{_quoted(reference)}/refund"
         return self._read_refund(self._call("POST", path, body, key=request.idempotency_key))
+
+    def find_refund(self, request: RefundRequest) -> RefundUpdate | None:
+        """See `Gateway`."""
+        return wire.refund_of(self._order(request.payment), request.refund_id)
 
     def fetch_refund(self, payment: PaymentRef, refund_reference: str) -> RefundUpdate:
         """See `Gateway`."""
@@ -241,26 +251,23 @@ class PayPalGateway(Gateway):
         if kind.startswith("PAYMENT.AUTHORIZATION."):
             return wire.read_authorization(resource, {})
         if kind.startswith("CUSTOMER.DISPUTE."):
-            disputed = wire.first(resource.get("disputed_transactions"))
-            return PaymentUpdate(transaction_id=wire.text(disputed.get("custom") or disputed.get("invoice_number")))
+            return wire.read_dispute(resource)
         if kind.startswith("CHECKOUT.ORDER."):
             return replace(wire.read_order(resource), state=None, captured=None)
-        refunding = kind in {"PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"}
-        if kind.startswith("PAYMENT.CAPTURE.") and not refunding:
-            return wire.read_capture(resource, {})
-        refund = self._read_refund(resource) if kind == "PAYMENT.CAPTURE.REFUNDED" and resource.get("id") else None
         related = wire.section(wire.section(resource, "supplementary_data"), "related_ids")
-        reference = wire.text(related.get("order_id"))
-        ours = wire.text(resource.get("custom_id"))
+        refunding = kind in {"PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"}
+        # A capture of an authorization may be one of several: only the order knows the total.
+        if kind.startswith("PAYMENT.CAPTURE.") and not (refunding or related.get("authorization_id")):
+            return wire.read_capture(resource, {})
+        refund = wire.read_refund(resource) if kind == "PAYMENT.CAPTURE.REFUNDED" else None
+        reference, ours = wire.text(related.get("order_id")), wire.text(resource.get("custom_id"))
         return PaymentUpdate(transaction_id=ours, gateway_reference=reference, refund=refund)
 
     def _read_refund(self, refund: Mapping[str, Any]) -> RefundUpdate:
-        reference = wire.text(refund.get("id"))
-        if not reference:
+        found = wire.read_refund(refund)
+        if found is None:
             raise GatewayUnavailable("PayPal named no refund.", gateway=self.name, code="no_refund")
-        # An unknown word leaves it open, to be asked for again.
-        state = wire.REFUNDS.get(wire.text(refund.get("status")), RefundState.SUBMITTED)
-        return RefundUpdate(refund_reference=reference, state=state, amount=wire.read_money(refund))
+        return found
 
     def _ask_whether_signed(self, request: CallbackRequest) -> None:
         """Ask PayPal itself.
@@ -280,40 +287,6 @@ class PayPalGateway(Gateway):
             raise InvalidSignature from error
         if answer.get("verification_status") != "SUCCESS":
             raise InvalidSignature
-
-
-class Token:
-    """The access token that calls carry, shared between threads until it ends."""
-
-    def __init__(self, client: GatewayClient, client_id: str, client_secret: str) -> None:
-        self.client = client
-        self._basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-        self._lock = threading.Lock()
-        self._value = ""
-        self._ends = 0.0
-
-    def get(self, *, stale: str = "") -> str:
-        """The token; a new one when it has ended, or is the one that was refused."""
-        with self._lock:
-            if not self._value or self._value == stale or time.monotonic() >= self._ends:
-                self._fetch()
-            return self._value
-
-    def _fetch(self) -> None:
-        form, headers = [("grant_type", "client_credentials")], {"Authorization": f"Basic {self._basic}"}
-        answer = self.client.request("POST", "v1/oauth2/token", form=form, headers=headers).data
-        value, lifetime = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-            raise GatewayUnavailable("PayPal gave no token.", gateway=self.client.gateway, code="no_token")
-        self._value = value
-        self._ends = time.monotonic() + (lifetime if isinstance(lifetime, int) else 300) - 60
-
-
-def _open_authorization(order: Mapping[str, Any]) -> str:
-    payments = wire.section(wire.first(order.get("purchase_units")), "payments")
-    authorization = wire.first(payments.get("authorizations"))
-    opened = authorization.get("status") in {"CREATED", "PENDING"}
-    return _quoted(wire.text(authorization.get("id"))) if opened else ""
 
 
 def _quoted(reference: str) -> str:

@@ -1,20 +1,26 @@
 """PayPal's words: its states, its reasons, and what an order or a capture says about a payment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from ..money import InvalidAmount, Money, parse_amount
-from ..types import PaymentUpdate, RefundState, State
+from ..types import DisputeState, DisputeUpdate, PaymentUpdate, RefundState, RefundUpdate, State
 
 __all__ = [
     "DECLINES",
-    "REFUNDS",
+    "capture_with",
     "first",
+    "open_authorization",
     "read_authorization",
     "read_capture",
+    "read_dispute",
     "read_money",
     "read_order",
+    "read_refund",
+    "refund_of",
     "section",
     "text",
 ]
@@ -49,6 +55,22 @@ REFUNDS: Mapping[str, RefundState] = {
     "FAILED": RefundState.FAILED,
     "CANCELLED": RefundState.FAILED,
 }
+OPEN_AUTHORIZATIONS = frozenset({"CREATED", "PENDING", "PARTIALLY_CAPTURED"})
+DISPUTES: Mapping[str, DisputeState] = {
+    "OPEN": DisputeState.OPEN,
+    "WAITING_FOR_SELLER_RESPONSE": DisputeState.OPEN,
+    "WAITING_FOR_BUYER_RESPONSE": DisputeState.UNDER_REVIEW,
+    "UNDER_REVIEW": DisputeState.UNDER_REVIEW,
+    "RESOLVED": DisputeState.UNDER_REVIEW,
+}
+# Of a resolved one. Any other outcome does not say who has the money.
+OUTCOMES: Mapping[str, DisputeState] = {
+    "RESOLVED_BUYER_FAVOUR": DisputeState.LOST,
+    "ACCEPTED": DisputeState.LOST,
+    "RESOLVED_SELLER_FAVOUR": DisputeState.WON,
+    "CANCELED_BY_BUYER": DisputeState.WON,
+    "DENIED": DisputeState.WON,
+}
 # Issues of a 422, and the processor's codes of a capture that was declined.
 DECLINES: Mapping[str, str] = {
     "CARD_EXPIRED": "expired_card",
@@ -79,13 +101,105 @@ def read_order(order: Mapping[str, Any]) -> PaymentUpdate:
     taken = [one for one in captures if CAPTURES.get(text(one.get("status"))) in {State.SUCCESS, State.PROCESSING}]
     if taken:
         refunded = total(one for one in objects(payments.get("refunds")) if one.get("status") == "COMPLETED")
-        return read_capture(taken[-1], ours, captured=total(taken), refunded=refunded)
+        told = read_capture(taken[-1], ours, captured=total(taken), refunded=refunded)
+        return _with_rest(told, taken, authorizations)
     if authorizations and not (captures and authorizations[-1].get("status") != "CREATED"):
         return read_authorization(authorizations[-1], ours)
     if captures:
         return read_capture(captures[-1], ours)
     state = ORDERS.get(text(order.get("status")))
     return PaymentUpdate(state=state, raw={"order_status": text(order.get("status"))}, **ours)
+
+
+def _with_rest(
+    told: PaymentUpdate, taken: Sequence[Mapping[str, Any]], authorizations: Sequence[Mapping[str, Any]]
+) -> PaymentUpdate:
+    """Captured in part, with more to come: the rest is still reserved, unless a capture was the final one."""
+    held = authorizations[-1] if authorizations else {}
+    ended = held.get("status") != "PARTIALLY_CAPTURED" or any(one.get("final_capture") is True for one in taken)
+    if told.state is not State.SUCCESS or ended:
+        return told
+    return replace(told, state=State.AUTHORIZED, authorized=read_money(held))
+
+
+def open_authorization(order: Mapping[str, Any]) -> str:
+    """The authorization of an order that can be captured or let go, or nothing."""
+    authorization = first(_payments(order).get("authorizations"))
+    return text(authorization.get("id")) if authorization.get("status") in OPEN_AUTHORIZATIONS else ""
+
+
+def capture_with(order: Mapping[str, Any], amount: Money) -> str:
+    """The first capture of an order that has `amount` left to refund, or nothing."""
+    refunds = [
+        one
+        for one in objects(_payments(order).get("refunds"))
+        if REFUNDS.get(text(one.get("status"))) is not RefundState.FAILED
+    ]
+    for capture in objects(_payments(order).get("captures")):
+        reference, taken = text(capture.get("id")), read_money(capture)
+        gone = [read_money(one) for one in refunds if _parent(one) == reference]
+        if taken is None or taken.currency != amount.currency or None in gone:
+            continue
+        left = taken.amount - sum((money.amount for money in gone if money), Decimal(0))
+        if CAPTURES.get(text(capture.get("status"))) is State.SUCCESS and amount.amount <= left:
+            return reference
+    return ""
+
+
+def _parent(refund: Mapping[str, Any]) -> str:
+    """The capture that a refund is of, by its link upwards."""
+    links = [text(one.get("href")) for one in objects(refund.get("links")) if one.get("rel") == "up"]
+    return links[0].rpartition("/")[2] if links else ""
+
+
+def refund_of(order: Mapping[str, Any], refund_id: str) -> RefundUpdate | None:
+    """The refund of an order that has our id."""
+    found = map(read_refund, objects(_payments(order).get("refunds")))
+    return next((one for one in found if one and refund_id and one.refund_id == refund_id), None)
+
+
+def read_refund(refund: Mapping[str, Any]) -> RefundUpdate | None:
+    """What became of a refund; None where it has no id."""
+    reference, ours = text(refund.get("id")), text(refund.get("invoice_id"))
+    if not reference:
+        return None
+    return RefundUpdate(
+        refund_reference=reference,
+        # An unknown word leaves it open, to be asked for again.
+        state=REFUNDS.get(text(refund.get("status")), RefundState.SUBMITTED),
+        amount=read_money(refund),
+        # A refund that was made at PayPal has the invoice id of the payment, if any.
+        refund_id="" if ours == text(refund.get("custom_id")) else ours,
+        reason=text(section(refund, "status_details").get("reason")),
+    )
+
+
+def read_dispute(resource: Mapping[str, Any]) -> PaymentUpdate:
+    """Where a dispute stands, and of which payment it is."""
+    disputed = first(resource.get("disputed_transactions"))
+    reference, status = text(resource.get("dispute_id")), text(resource.get("status"))
+    outcome = text(section(resource, "dispute_outcome").get("outcome_code")) if status == "RESOLVED" else ""
+    told = DisputeUpdate(
+        dispute_reference=reference,
+        state=OUTCOMES.get(outcome) or DISPUTES.get(status, DisputeState.OPEN),
+        amount=read_money(resource, "dispute_amount"),
+        due_at=_time(resource.get("seller_response_due_date")),
+        reason=text(resource.get("reason")),
+    )
+    return PaymentUpdate(
+        transaction_id=text(disputed.get("custom") or disputed.get("invoice_number")),
+        payment_reference=text(disputed.get("seller_transaction_id")),
+        dispute=told if reference else None,
+        raw={"id": reference, "status": status, "outcome": outcome},
+    )
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def read_capture(
@@ -135,9 +249,9 @@ def raw_of(resource: Mapping[str, Any]) -> dict[str, str]:
     return {"id": text(resource.get("id")), "status": text(resource.get("status")), "reason": reason}
 
 
-def read_money(resource: Mapping[str, Any]) -> Money | None:
+def read_money(resource: Mapping[str, Any], name: str = "amount") -> Money | None:
     """The amount of a resource; None when it cannot be read, which the core holds for review."""
-    amount = section(resource, "amount")
+    amount = section(resource, name)
     try:
         return parse_amount(amount.get("value"), amount.get("currency_code"))
     except InvalidAmount:
@@ -151,6 +265,10 @@ def total(resources: Any) -> Money | None:
     if not known or len(known) < len(found) or len({money.currency for money in known}) > 1:
         return None
     return Money(sum((money.amount for money in known), Decimal(0)), known[0].currency)
+
+
+def _payments(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    return section(first(order.get("purchase_units")), "payments")
 
 
 def section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

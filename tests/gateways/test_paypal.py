@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ class PayPalServer(GatewayServer):
         self.replies: dict[str, tuple[int, dict[str, Any]]] = {}
         self.pem = b""
         self.capture_status = "COMPLETED"
+        self.refund_status = "COMPLETED"
         self.verdict = "SUCCESS"
 
     def _receive(self, request: RecordedRequest) -> Answer:
@@ -158,22 +160,46 @@ class PayPalServer(GatewayServer):
         return self.sessions[paid["supplementary_data"]["related_ids"]["order_id"]]
 
     def _capture_authorizations(self, held: dict[str, Any], body: Any) -> tuple[int, dict[str, Any]]:
-        held["status"] = "CAPTURED"
-        return 201, self._pay(self._order_of(held), "captures", "COMPLETED", body["amount"])
+        order = self._order_of(held)
+        payments = order["purchase_units"][0]["payments"]
+        gone = sum(amount_of(one) for one in [*payments.get("captures", []), body])
+        if held["status"] not in {"CREATED", "PARTIALLY_CAPTURED"}:
+            return issue("AUTHORIZATION_ALREADY_CAPTURED")
+        if gone > amount_of(held):
+            return issue("MAX_CAPTURE_AMOUNT_EXCEEDED")
+        held["status"] = "CAPTURED" if gone == amount_of(held) else "PARTIALLY_CAPTURED"
+        taken = self._pay(order, "captures", "COMPLETED", body["amount"])
+        taken["final_capture"] = body["final_capture"]
+        taken["supplementary_data"]["related_ids"]["authorization_id"] = held["id"]
+        return 201, taken
 
     def _void_authorizations(self, held: dict[str, Any], _: Any) -> tuple[int, dict[str, Any]]:
-        if held["status"] != "CREATED":
+        if held["status"] not in {"CREATED", "PARTIALLY_CAPTURED"}:
             return issue("PREVIOUSLY_CAPTURED")
         held["status"] = "VOIDED"
         return 200, held
 
     def _refund_captures(self, paid: dict[str, Any], body: Any) -> tuple[int, dict[str, Any]]:
+        order = self._order_of(paid)
+        refunds = order["purchase_units"][0]["payments"].get("refunds", [])
+        up = {"rel": "up", "href": f"https://api.paypal.com/v2/payments/captures/{paid['id']}"}
+        ours = [one for one in refunds if up in one["links"] and one["status"] != "FAILED"]
+        if sum(map(amount_of, ours)) + amount_of(body) > amount_of(paid):
+            return issue("REFUND_AMOUNT_EXCEEDED")
+        if any(one.get("invoice_id") == body.get("invoice_id", "-") for one in refunds):
+            return issue("DUPLICATE_INVOICE_ID")
         paid["status"] = "PARTIALLY_REFUNDED"
-        return 201, self._pay(self._order_of(paid), "refunds", "COMPLETED", body["amount"])
+        made = self._pay(order, "refunds", self.refund_status, body["amount"])
+        made.update(body, links=[up])
+        return 201, made
 
     def calls(self, path: str = "") -> list[RecordedRequest]:
         """What was asked, but for tokens."""
         return [one for one in self.requests if "oauth2" not in one.path and one.path.endswith(path)]
+
+
+def amount_of(found: dict[str, Any]) -> Decimal:
+    return Decimal(found["amount"]["value"])
 
 
 def issue(name: str, status: int = 422) -> tuple[int, dict[str, Any]]:
@@ -623,7 +649,7 @@ def test_every_state_of_a_refund_is_read(
 def test_a_refund_without_a_name_is_unknown(gateway: PayPalGateway, server: PayPalServer) -> None:
     """It could not be asked for again."""
     ref = pay(gateway, server)
-    server.script(Answer.json({}, 201))
+    server.script(Answer(works=True), Answer.json({}, 201))
 
     with pytest.raises(GatewayUnavailable):
         gateway.refund(RefundRequest(payment=ref, amount=Money("5", "EUR"), idempotency_key="r1"))
