@@ -23,10 +23,13 @@ class Quote:
     Args:
         amount: the exact price, with its currency.
         description: what the shopper reads at the gateway, such as "Order 1234".
+        capture: "manual" only reserves the amount, for `services.capture` to take; "auto" takes it at once;
+            "" does what `GATEWAYS` says of the alias.
     """
 
     amount: Money
     description: str = ""
+    capture: str = ""
 
 
 class OrderHandler(ABC):
@@ -58,8 +61,9 @@ class OrderHandler(ABC):
     def email(self, order_id: str) -> str:
         """The address of an order's shopper, for "Check payment status" from another device; "" when there is none.
 
-        Write it, and the page offers to send a link to this address. It is called for orders that have a
-        payment, outside of the request, and when a link is opened: change the address, and older links are dead.
+        Write it, and the page offers to send a link to this address, and staff find payments by it: the books keep
+        a keyed digest. It is called when a payment starts; for orders that have one, outside of the request; and
+        when a link is opened: change the address, and older links are dead.
         """
         return ""
 

@@ -52,4 +52,7 @@ def next_poll_at(
         return None
     if waiting and attempts < len(WAITING_DELAYS):
         return now + timedelta(seconds=WAITING_DELAYS[attempts])
+    if state is State.AUTHORIZED:
+        # It lives for days, and the host decides about it; only its end is news.
+        return now + backoff_delay(attempts, first=300, ceiling=timedelta(hours=6))
     return now + backoff_delay(attempts - len(WAITING_DELAYS) if waiting else attempts)

@@ -34,11 +34,18 @@ def test_a_waiting_shopper_is_asked_for_after_2_5_10_20_40_seconds() -> None:
         assert is_spread_from(expected, lambda attempts=attempts: seconds(State.PENDING, attempts, waiting=True))
 
 
-@pytest.mark.parametrize("state", [State.PENDING, State.PROCESSING, State.AUTHORIZED])
+@pytest.mark.parametrize("state", [State.PENDING, State.PROCESSING])
 def test_nobody_waits_so_the_pause_doubles_up_to_half_an_hour(state: State) -> None:
     """With at most 10 % jitter."""
     for attempts, expected in enumerate([60, 120, 240, 480, 960, 1800, 1800]):
         assert is_spread_from(expected, lambda attempts=attempts: seconds(state, attempts))
+
+
+def test_an_authorization_is_asked_about_calmly_for_as_long_as_it_lives() -> None:
+    """The gateway says when it ends, in days; EXPIRE_AFTER was the shopper's time."""
+    for attempts, expected in enumerate([300, 600, 1200]):
+        assert is_spread_from(expected, lambda attempts=attempts: seconds(State.AUTHORIZED, attempts))
+    assert is_spread_from(6 * 3600, lambda: seconds(State.AUTHORIZED, 90, expires_at=NOW - timedelta(days=20)))
 
 
 @pytest.mark.parametrize("state", [State.SUCCESS, State.FAILED, State.HELD])

@@ -5,12 +5,14 @@ one ledger row and what the host is then owed. `apply_movement` is the small doo
 of captures and refunds.
 """
 
+from .coverage import hear_failed_capture, is_covered, settle_captures
 from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
 from .door import Outcome, apply_update
 from .hearing import hear_refund, misses_amount
 from .movements import (
     apply_movement,
     approve_movement,
+    conclude_movement,
     left_to_capture,
     left_to_refund,
     open_movement,
@@ -27,12 +29,16 @@ __all__ = [
     "apply_movement",
     "apply_update",
     "approve_movement",
+    "conclude_movement",
     "decide",
+    "hear_failed_capture",
     "hear_refund",
+    "is_covered",
     "left_to_capture",
     "left_to_refund",
     "misses_amount",
     "open_movement",
+    "settle_captures",
     "withdraw_movement",
     "write_recovered",
 ]

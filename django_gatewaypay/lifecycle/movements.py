@@ -17,12 +17,15 @@ from ..exceptions import AmountNotLeft, InvalidTransition, MovementInProgress, S
 from ..models import Callback, Capture, Refund, Transaction
 from ..money import parse_amount, to_minor
 from ..schedule import CLAIM_LEASE
-from ..types import UNANSWERED_MOVEMENTS, MovementState, Source
-from .steps import Row, Step, hold_movement, hold_transaction, log, set_aside, write_event
+from ..types import UNANSWERED_MOVEMENTS, MovementState, PaymentUpdate, Source
+from .decision import Verdict
+from .door import apply_update
+from .steps import ENDED, Row, Step, hold_movement, hold_transaction, log, set_aside, write_event
 
 __all__ = [
     "apply_movement",
     "approve_movement",
+    "conclude_movement",
     "left_to_capture",
     "left_to_refund",
     "open_movement",
@@ -32,6 +35,7 @@ __all__ = [
 #: What a refund that was made elsewhere counts as, long before it is sure.
 GIVEN = [MovementState.SUBMITTED.value, MovementState.SUCCEEDED.value]
 UNANSWERED = [state.value for state in UNANSWERED_MOVEMENTS]
+GIVEN_UP = frozenset({MovementState.UNKNOWN, MovementState.SUBMITTED})
 
 
 def left_to_refund(row: Transaction) -> int:
@@ -128,6 +132,40 @@ def withdraw_movement(refund_id: UUID, *, source: Source, actor: Any, note: str)
         refund = _hold_waiting(refund_id)
         Step(MovementState.FAILED, source, error="withdrawn", note=note, actor=actor).write(refund)
     return refund
+
+
+def conclude_movement(
+    kind: type[Row],
+    movement_id: UUID,
+    state: MovementState,
+    *,
+    source: Source,
+    actor: Any,
+    note: str,
+    resolved: frozenset[str],
+) -> Row:
+    """A person says what became of one of which nobody else can tell; the row as it is then.
+
+    Args:
+        resolved: the attention codes that this deals with, unless another one waits for the same.
+
+    Raises:
+        DoesNotExist: there is no such row.
+        InvalidTransition: the gateway is still asked, or it is over.
+    """
+    with transaction.atomic(durable=True):
+        movement = hold_movement(kind, movement_id)
+        if movement.state not in GIVEN_UP or movement.next_attempt_at or state not in ENDED:
+            raise InvalidTransition("Nobody has to say what became of this: it is known, or the gateway is asked.")
+        error = "concluded" if state is MovementState.FAILED else ""
+        Step(state, source, error=error, note=note, actor=actor).write(movement)
+        others = kind._default_manager.filter(transaction=movement.transaction, next_attempt_at=None)
+        if not others.filter(state__in=[given_up.value for given_up in GIVEN_UP]).exists():
+            verdict = Verdict(resolved=resolved)
+            apply_update(
+                movement.transaction_id, PaymentUpdate(), source=source, actor=actor, verdict=verdict, note=note
+            )
+    return movement
 
 
 def _hold_waiting(refund_id: UUID) -> Refund:

@@ -12,9 +12,22 @@ from django.utils import timezone
 
 from ..models import Callback, Capture, Movement, Refund, Transaction, TransactionEvent
 from ..signals import movement_changed
-from ..types import MovementState, Source
+from ..types import MovementState, PaymentUpdate, Source
+from .decision import Verdict
+from .door import apply_update
 
-__all__ = ["Row", "Step", "count", "hold_movement", "hold_transaction", "log", "set_aside", "tell", "write_event"]
+__all__ = [
+    "ENDED",
+    "Row",
+    "Step",
+    "count",
+    "hold_movement",
+    "hold_transaction",
+    "log",
+    "set_aside",
+    "tell",
+    "write_event",
+]
 
 logger = logging.getLogger("gatewaypay.movement")
 
@@ -58,6 +71,8 @@ class Step:
             setattr(movement, name, value)
         count(movement, before)
         write_event(movement, step.source, step.actor, step.note or step.error, step.callback)
+        if isinstance(movement, Capture) and movement.state == MovementState.FAILED:
+            take_back(movement, step)
         transaction.on_commit(lambda: tell(movement, before), robust=True)
 
     def _without_known_reference(self, movement: Refund | Capture) -> "Step":
@@ -102,6 +117,14 @@ def count(movement: Refund | Capture, before: MovementState) -> None:
     Transaction.objects.filter(pk=movement.transaction_id).update(
         returned_minor=F("returned_minor") + given * amount, undone_minor=F("undone_minor") + undone
     )
+
+
+def take_back(capture: Capture, step: Step) -> None:
+    """What was agreed to for the sake of a capture that has failed counts no more; what is paid stays so."""
+    row, total = capture.transaction, capture.before_minor + capture.amount_minor
+    if capture.final and row.agreed_minor == total:
+        off, note = Verdict(revoked=total), f"capture failed: {step.note or step.error}"
+        apply_update(row.pk, PaymentUpdate(), source=step.source, actor=step.actor, verdict=off, note=note)
 
 
 def write_event(movement: Refund | Capture, source: Source, actor: Any, note: str, callback: Callback | None) -> None:

@@ -1,14 +1,16 @@
 """The verbs. Views, tasks, commands and the admin call these; so may the host."""
 
 from .callbacks import process_callback, receive_callback, retry_callback
+from .captures import capture
 from .health import Health, health
 from .initiation import Initiated, initiate
-from .lookup import address_digest, lookup_is_offered, open_link, send_link, send_link_aside
+from .lookup import address_digest, email_digest, lookup_is_offered, open_link, send_link, send_link_aside
 from .movements import drive_movement
+from .notices import notices_are_due, send_notices, send_report
 from .purging import purge
 from .reconciling import reconcile
 from .refreshing import cancel, expire, refresh, refresh_for_shopper
-from .refunds import approve_refund, refund, withdraw_refund
+from .refunds import approve_refund, conclude_refund, refund, withdraw_refund
 from .replaying import Replayed, replay
 from .reporting import Account, Difference, Report
 from .reviewing import accept, fulfil, resolve
@@ -27,13 +29,17 @@ __all__ = [
     "address_digest",
     "approve_refund",
     "cancel",
+    "capture",
+    "conclude_refund",
     "drive_movement",
+    "email_digest",
     "expire",
     "expire_overdue",
     "fulfil",
     "health",
     "initiate",
     "lookup_is_offered",
+    "notices_are_due",
     "open_link",
     "poll_due",
     "poll_one",
@@ -50,6 +56,8 @@ __all__ = [
     "retry_fulfilment",
     "send_link",
     "send_link_aside",
+    "send_notices",
+    "send_report",
     "sweep",
     "tick",
     "withdraw_refund",

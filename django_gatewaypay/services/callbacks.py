@@ -131,11 +131,12 @@ def _process(row: Callback) -> Callback.State:
 
 def _hear(row: Callback, found: Transaction, update: PaymentUpdate) -> Outcome:
     """What it says about the payment, about one refund and about captures of it, in one commit."""
-    if update.refund is None:
+    if update.refund is None and not found.capturing_minor:
         return apply_update(found.pk, update, source=Source.CALLBACK, callback=row)
     with transaction.atomic():
-        due = ask_movement_at(timezone.now())
-        flags = hear_refund(found.pk, update.refund, source=Source.CALLBACK, due=due, callback=row)
+        due, flags = ask_movement_at(timezone.now()), frozenset[str]()
+        if update.refund:
+            flags = hear_refund(found.pk, update.refund, source=Source.CALLBACK, due=due, callback=row)
         hear_failed_capture(found, update, callback=row)
         outcome = apply_update(found.pk, update, source=Source.CALLBACK, callback=row, flags=flags)
         settle_captures(outcome.transaction, source=Source.CALLBACK, callback=row)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, transaction
 from django.http import Http404
 from django.utils import timezone
@@ -28,6 +28,7 @@ from ..registry import gateways
 from ..schedule import CLAIM_LEASE
 from ..types import CLOSED_STATES, Source, State
 from . import access
+from .lookup import ask_email_digest
 from .refreshing import cancel, expire
 from .sessions import open_session
 
@@ -36,6 +37,7 @@ __all__ = ["Initiated", "initiate"]
 logger = logging.getLogger("gatewaypay.initiate")
 
 MAX_MINOR = 10**15
+CAPTURE_WORDS = frozenset({"auto", "manual"})
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def initiate(
         PaymentInProgress: it is being opened right now, or cannot be replaced.
         GatewayDeclined, GatewayRejected: a definite no; the transaction is `failed`.
         GatewayUnavailable: no answer; the transaction stays `created`, a retry finds it.
+        ImproperlyConfigured: the alias is to capture in a way that its gateway does not offer.
         RuntimeError: called inside a database transaction.
     """
     alias = _known_alias(gateway)
@@ -90,14 +93,14 @@ def initiate(
     quote = ask_quote(wish.order_id, request)
     if earlier:
         return _resume(earlier)
-    minor = _checked_amount(quote, gateways[alias])
-    joined = _join_open(wish, minor, request)
+    minor, manual = _checked_amount(quote, gateways[alias]), _wants_manual_capture(quote, gateways[alias])
+    joined = _join_open(wish, minor, manual, request)
     if joined:
         return _resume(joined)
     try:
-        row = _insert(wish, quote, minor, access.owner_user(request))
+        row = _insert(wish, quote, minor, manual, access.owner_user(request))
     except IntegrityError:
-        faster = wish.find_by_key() or _join_open(wish, minor, request)
+        faster = wish.find_by_key() or _join_open(wish, minor, manual, request)
         if faster is None:
             raise PaymentInProgress from None
         return _resume(faster)
@@ -178,7 +181,24 @@ def _checked_amount(quote: Quote, gateway: Gateway) -> int:
     return minor
 
 
-def _join_open(wish: Wish, minor: int, request: Any) -> Transaction | None:
+def _wants_manual_capture(quote: Quote, gateway: Gateway) -> bool:
+    """Whether the amount is only reserved; the quote's word stands before the alias's. It is never taken instead.
+
+    Raises:
+        OrderNotPayable: the quote wants it, and this gateway does not offer it.
+        ImproperlyConfigured: so does the alias; or there is no such word.
+    """
+    word = quote.capture or settings.GATEWAYS[gateway.alias].get("CAPTURE") or "auto"
+    if word not in CAPTURE_WORDS:
+        raise ImproperlyConfigured(f'A capture is "auto" or "manual", not {word!r} ({gateway.alias}).')
+    if word == "manual" and not gateway.supports_capture:
+        if quote.capture:
+            raise OrderNotPayable(f"{gateway.name} cannot be used for this order: it takes the money at once.")
+        raise ImproperlyConfigured(f"{gateway.name} ({gateway.alias}) cannot reserve an amount to be captured later.")
+    return word == "manual"
+
+
+def _join_open(wish: Wish, minor: int, manual: bool, request: Any) -> Transaction | None:
     """The open payment of the same order at the same account, if it is still the right one.
 
     Raises:
@@ -192,7 +212,8 @@ def _join_open(wish: Wish, minor: int, request: Any) -> Transaction | None:
         raise OrderNotFound
     closable = row.state in {State.CREATED, State.PENDING}
     overdue = closable and row.expires_at <= timezone.now()
-    if row.amount_minor == minor and not overdue:
+    same = row.amount_minor == minor and (row.manual_capture is manual or not closable)
+    if same and not overdue:
         return row
     if closable:
         row = expire(row.pk) if overdue else cancel(row.pk)
@@ -201,14 +222,16 @@ def _join_open(wish: Wish, minor: int, request: Any) -> Transaction | None:
     raise PaymentInProgress("This order has a payment that is not decided yet.", transaction_id=str(row.pk))
 
 
-def _insert(wish: Wish, quote: Quote, minor: int, user: Any) -> Transaction:
-    now = timezone.now()
+def _insert(wish: Wish, quote: Quote, minor: int, manual: bool, user: Any) -> Transaction:
+    digest, now = ask_email_digest(wish.order_id), timezone.now()
     row = Transaction(
         order_id=wish.order_id,
         gateway=wish.alias,
         description=quote.description[:255],
         amount_minor=minor,
         currency=quote.amount.currency.code,
+        manual_capture=manual,
+        email_digest=digest,
         return_url=wish.return_url,
         user=user,
         owner_key=wish.owner_key,

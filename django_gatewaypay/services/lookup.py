@@ -22,11 +22,20 @@ from ..conf import settings
 from ..models import Transaction
 from ..orders import OrderHandler, order_handler
 
-__all__ = ["address_digest", "lookup_is_offered", "open_link", "send_link", "send_link_aside"]
+__all__ = [
+    "address_digest",
+    "ask_email_digest",
+    "email_digest",
+    "lookup_is_offered",
+    "open_link",
+    "send_link",
+    "send_link_aside",
+]
 
 logger = logging.getLogger("gatewaypay.lookup")
 
 SALT = "gatewaypay.lookup"
+SEARCH_SALT = "gatewaypay.search"
 LINK_LIVES_SECONDS = 60 * 60
 ONE_MAIL_SECONDS = 5 * 60
 #: The answer is on its way before the work starts, so that its duration says nothing.
@@ -45,6 +54,23 @@ def address_digest(order_id: str, email: str) -> str:
     """What stands for the address of an order in a link and in a queue; only this site can make it."""
     text = f"{order_id}\0{email.strip().casefold()}"
     return salted_hmac(SALT, text, algorithm="sha256").hexdigest()[:32]
+
+
+@sensitive_variables("email")
+def email_digest(email: str) -> str:
+    """What stands for an address in the books, whatever the order: staff find its payments, and nobody reads it."""
+    return salted_hmac(SEARCH_SALT, email.strip().casefold(), algorithm="sha256").hexdigest()
+
+
+@sensitive_variables()
+def ask_email_digest(order_id: str) -> str:
+    """The digest of the address that the host has for an order; "" when there is none, or its hook fails."""
+    try:
+        email = order_handler().email(order_id).strip()
+    except Exception as error:  # noqa: BLE001 - logged; a payment starts without it
+        _log_failure("no address", order_id, error)
+        return ""
+    return email_digest(email) if email else ""
 
 
 @sensitive_variables()

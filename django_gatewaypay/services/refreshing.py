@@ -11,13 +11,23 @@ from django.db.models import Q
 from django.utils import timezone
 
 from .. import schedule
-from ..exceptions import GatewayError, GatewayUnavailable, InvalidTransition, UnknownGateway
+from ..exceptions import (
+    GatewayDeclined,
+    GatewayError,
+    GatewayRejected,
+    GatewayUnavailable,
+    InvalidTransition,
+    MovementInProgress,
+    UnknownGateway,
+    UnsupportedOperation,
+)
 from ..gateways.base import Gateway
-from ..lifecycle import Outcome, apply_update
-from ..models import Transaction
+from ..lifecycle import Outcome, Verdict, apply_update, settle_captures
+from ..models import Capture, Transaction
 from ..registry import gateways
-from ..types import OPEN_STATES, PaymentRef, PaymentUpdate, Source, State
+from ..types import OPEN_STATES, UNANSWERED_MOVEMENTS, MovementState, PaymentRef, PaymentUpdate, Source, State
 from .disputes import hear_dispute
+from .reviewing import checked_reason, source_of
 
 __all__ = ["ask_gateway", "cancel", "expire", "follow_up", "payment_ref", "refresh", "refresh_for_shopper"]
 
@@ -28,7 +38,8 @@ SHOPPER_REFRESH_EVERY = timedelta(seconds=3)
 #: Over so many seconds the rows come back that were not asked about because a circuit was open.
 REST_SPREAD_SECONDS = 60
 CLOSED_BY_US = frozenset({State.CANCELED, State.EXPIRED})
-CANCELABLE = frozenset({State.CREATED, State.PENDING, State.AUTHORIZED})
+EXPIRING = frozenset({State.CREATED, State.PENDING})
+CANCELABLE = EXPIRING | {State.AUTHORIZED}
 
 
 def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: Any = None) -> Transaction:
@@ -45,6 +56,7 @@ def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: A
     flags = ("unknown_state",) if update.thin else ()
     update = hear_dispute(row, update, source=source)
     outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags)
+    settle_captures(outcome.transaction, source=source)
     follow_up(outcome)
     return outcome.transaction
 
@@ -140,20 +152,62 @@ def follow_up(outcome: Outcome) -> None:
             logger.warning("not released transaction=%s code=%r", outcome.transaction.pk, error.code)
 
 
-def cancel(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
+def cancel(transaction_id: uuid.UUID, *, actor: Any = None, reason: str = "") -> Transaction:
     """Close a payment at the gateway, then here. The row as it is then: it may turn out to be paid.
+
+    Of an authorization, what is reserved is let go. Where a part was captured, that part is the whole from then on:
+    the payment is a success as soon as the gateway has let the rest go.
+
+    Args:
+        reason: for the ledger; where a part was captured, it has to be said.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
         InvalidTransition: the bank is deciding, or it is over.
+        MovementInProgress: a capture is on its way.
+        UnsupportedOperation: this gateway cannot let an authorization go.
+        ReasonMissing: nobody says why a part is the whole.
         GatewayUnavailable: the gateway gave no answer; nothing changed.
     """
     row = Transaction.objects.get(pk=transaction_id)
     if row.state not in CANCELABLE:
         raise InvalidTransition(f"A payment that is {row.state} cannot be canceled.")
-    row = _close(row, State.CANCELED, Source.CANCEL, actor)
+    if row.state == State.AUTHORIZED:
+        check_releasable(row)
+    if row.state == State.AUTHORIZED and row.captured_minor:
+        row = _let_rest_go(row, checked_reason(reason), actor)
+    else:
+        row = _close(row, State.CANCELED, Source.CANCEL, actor, note=reason.strip())
     logger.info("canceled transaction=%s state=%s", row.pk, row.state)
     return row
+
+
+def check_releasable(row: Transaction) -> None:
+    """Refuse to let an authorization go that cannot be, or not now.
+
+    Raises:
+        MovementInProgress: a capture is on its way.
+        UnsupportedOperation: this gateway does not offer it.
+    """
+    on_its_way = [*UNANSWERED_MOVEMENTS, MovementState.SUBMITTED]
+    if row.capturing_minor and Capture.objects.filter(transaction=row, state__in=on_its_way).exists():
+        raise MovementInProgress
+    gateway = gateway_of(row)
+    if not gateway.supports_cancel:
+        raise UnsupportedOperation(f"{gateway.name} cannot let an authorization go: it ends by itself.")
+
+
+def _let_rest_go(row: Transaction, reason: str, actor: Any) -> Transaction:
+    """Agreed to before the gateway hears of it: its callback may be faster than its answer."""
+    agreed, source = Verdict(agreed=row.captured_minor), source_of(actor)
+    apply_update(row.pk, PaymentUpdate(), source=source, actor=actor, verdict=agreed, note=reason)
+    try:
+        told = _close_at_gateway(row, f"rest-{row.captured_minor}") or PaymentUpdate()
+    except (GatewayDeclined, GatewayRejected):
+        off = Verdict(revoked=row.captured_minor)
+        apply_update(row.pk, PaymentUpdate(), source=source, actor=actor, verdict=off, note="the gateway refused")
+        raise
+    return apply_update(row.pk, told, source=Source.CANCEL, actor=actor, note=reason).transaction
 
 
 def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
@@ -178,17 +232,18 @@ def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
     return row
 
 
-def _close(row: Transaction, state: State, source: Source, actor: Any) -> Transaction:
-    if row.state not in CANCELABLE:
+def _close(row: Transaction, state: State, source: Source, actor: Any, note: str = "") -> Transaction:
+    # An authorization that came in the last second does not expire: it is what the shopper was asked for.
+    if row.state not in (CANCELABLE if state is State.CANCELED else EXPIRING):
         return row
     told = _close_at_gateway(row, str(state))
     if told is None:
-        return _conclude(row, state, source, actor)
+        return _conclude(row, state, source, actor, note=note)
     if told.state in CLOSED_BY_US:
         # The gateway has done what we asked; why we asked is ours to say.
         told = replace(told, state=state)
-    outcome = apply_update(row.pk, told, source=source, actor=actor)
-    if outcome.transaction.state in {State.CREATED, State.PENDING}:
+    outcome = apply_update(row.pk, told, source=source, actor=actor, note=note)
+    if outcome.transaction.state in EXPIRING:
         return _conclude(row, state, source, actor, note="the gateway keeps its session open")
     return outcome.transaction
 

@@ -8,7 +8,7 @@ from moneyed import Money
 
 from ..exceptions import InvalidTransition, UnsupportedOperation
 from ..gateways.base import Gateway
-from ..lifecycle import approve_movement, hear_refund, left_to_refund, withdraw_movement
+from ..lifecycle import approve_movement, conclude_movement, hear_refund, left_to_refund, withdraw_movement
 from ..models import Refund, Transaction
 from ..schedule import ask_movement_at
 from ..types import MovementState, RefundRequest, RefundState, RefundUpdate, Source
@@ -18,7 +18,7 @@ from .refreshing import gateway_of, payment_ref
 from .reviewing import checked_reason, source_of
 from .sessions import as_utc
 
-__all__ = ["approve_refund", "refund", "withdraw_refund"]
+__all__ = ["approve_refund", "conclude_refund", "refund", "withdraw_refund"]
 
 logger = logging.getLogger("gatewaypay.refund")
 
@@ -102,6 +102,31 @@ def withdraw_refund(refund_id: UUID, *, actor: Any, reason: str) -> Refund:
     """
     found = withdraw_movement(refund_id, source=source_of(actor), actor=actor, note=checked_reason(reason))
     _log("withdrawn", found, actor)
+    return found
+
+
+def conclude_refund(refund_id: UUID, state: MovementState, *, reason: str, actor: Any) -> Refund:
+    """A person has looked at the gateway's console, and says what became of a refund that was given up on.
+
+    Args:
+        state: succeeded or failed.
+
+    Raises:
+        Refund.DoesNotExist: there is no such refund.
+        ReasonMissing: nobody says why.
+        InvalidTransition: the gateway is still asked, or it is over.
+    """
+    said = checked_reason(reason)
+    found = conclude_movement(
+        Refund,
+        refund_id,
+        state,
+        source=source_of(actor),
+        actor=actor,
+        note=said,
+        resolved=RefundErrand.unknown,
+    )
+    _log("concluded", found, actor)
     return found
 
 

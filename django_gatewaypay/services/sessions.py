@@ -137,6 +137,7 @@ def payment_request(row: Transaction) -> PaymentRequest:
         idempotency_key=f"gatewaypay-{row.pk}" + (f"-{row.key_number}" if row.key_number else ""),
         description=row.description or row.order_id,
         created_at=as_utc(row.created_at),
+        manual_capture=row.manual_capture,
     )
 
 

@@ -184,7 +184,9 @@ def _land(trip: Trip[Row], answer: Answer) -> None:
         outcome = None
         if flags or answer.payment:
             update = answer.payment or PaymentUpdate()
-            outcome = apply_update(trip.row.pk, update, source=trip.source, actor=trip.actor, flags=flags)
+            # What the host's own code has asked for, the gateway has answered.
+            source = Source.POLL if trip.source is Source.SYSTEM else trip.source
+            outcome = apply_update(trip.row.pk, update, source=source, actor=trip.actor, flags=flags)
     if outcome:
         follow_up(outcome)
     # What was told of it under its name there, before we knew that.
