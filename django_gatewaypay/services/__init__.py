@@ -9,7 +9,7 @@ from .movements import drive_movement
 from .notices import notices_are_due, send_notices, send_report
 from .purging import purge
 from .reconciling import reconcile
-from .refreshing import cancel, expire, refresh, refresh_for_shopper
+from .refreshing import cancel, cancel_for_shopper, expire, refresh, refresh_for_shopper
 from .refunds import approve_refund, conclude_refund, refund, withdraw_refund
 from .replaying import Replayed, replay
 from .reporting import Account, Difference, Report
@@ -29,6 +29,7 @@ __all__ = [
     "address_digest",
     "approve_refund",
     "cancel",
+    "cancel_for_shopper",
     "capture",
     "conclude_refund",
     "drive_movement",

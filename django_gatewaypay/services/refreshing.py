@@ -29,7 +29,16 @@ from ..types import OPEN_STATES, UNANSWERED_MOVEMENTS, MovementState, PaymentRef
 from .disputes import hear_dispute
 from .reviewing import checked_reason, source_of
 
-__all__ = ["ask_gateway", "cancel", "expire", "follow_up", "payment_ref", "refresh", "refresh_for_shopper"]
+__all__ = [
+    "ask_gateway",
+    "cancel",
+    "cancel_for_shopper",
+    "expire",
+    "follow_up",
+    "payment_ref",
+    "refresh",
+    "refresh_for_shopper",
+]
 
 logger = logging.getLogger("gatewaypay.refresh")
 
@@ -167,7 +176,7 @@ def cancel(transaction_id: uuid.UUID, *, actor: Any = None, reason: str = "") ->
         MovementInProgress: a capture is on its way.
         UnsupportedOperation: this gateway cannot let an authorization go.
         ReasonMissing: nobody says why a part is the whole.
-        GatewayUnavailable: the gateway gave no answer; nothing changed.
+        GatewayUnavailable: the gateway gave no answer; what it has done, its record says later.
     """
     row = Transaction.objects.get(pk=transaction_id)
     if row.state not in CANCELABLE:
@@ -180,6 +189,18 @@ def cancel(transaction_id: uuid.UUID, *, actor: Any = None, reason: str = "") ->
         row = _close(row, State.CANCELED, Source.CANCEL, actor, note=reason.strip())
     logger.info("canceled transaction=%s state=%s", row.pk, row.state)
     return row
+
+
+def cancel_for_shopper(row: Transaction, *, actor: Any = None) -> Transaction:
+    """`cancel` for the owner of a payment. What is reserved may be for what is on its way: the host lets it go.
+
+    Raises:
+        InvalidTransition: as `cancel`; also for an authorization.
+        GatewayUnavailable: the gateway gave no answer; nothing changed.
+    """
+    if row.state == State.AUTHORIZED:
+        raise InvalidTransition("What is reserved is the shop's to let go.")
+    return cancel(row.pk, actor=actor)
 
 
 def check_releasable(row: Transaction) -> None:

@@ -28,7 +28,7 @@ from .body import read_body
 from .pages import problem_page, redirect_to_pay_page
 from .problems import not_found, problem, problem_for
 
-__all__ = ["CancelView", "GatewaysView", "InitiateView", "StatusView"]
+__all__ = ["CancelView", "GatewaysView", "InitiateView", "PaymentView", "StatusView", "read_key"]
 
 MAX_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -117,16 +117,19 @@ class InitiateView(PaymentView):
         data = request.data.dict() if hasattr(request.data, "dict") else request.data
         wish = InitiateSerializer(data=data)
         wish.is_valid(raise_exception=True)
-        return services.initiate(
-            **wish.validated_data, request=request._request, idempotency_key=_idempotency_key(request)
-        )
+        return services.initiate(**wish.validated_data, request=request._request, idempotency_key=read_key(request))
 
 
 def _is_form(request: Request) -> bool:
     return request._request.content_type == FORM
 
 
-def _idempotency_key(request: Request) -> str:
+def read_key(request: Request) -> str:
+    """The `Idempotency-Key` of a request; "" when it has none.
+
+    Raises:
+        ParseError: it is no such key.
+    """
     key = str(request.headers.get("Idempotency-Key", ""))
     if len(key) > 255 or not (key.isascii() and (key.isprintable() or not key)):
         raise ParseError("The Idempotency-Key must be at most 255 printable ASCII characters.")
@@ -150,7 +153,7 @@ class CancelView(PaymentView):
         row = find_owned(request, text_id)
         if row is None:
             return not_found()
-        return Response(public_status(services.cancel(row.pk, actor=owner_user(request))))
+        return Response(public_status(services.cancel_for_shopper(row, actor=owner_user(request))))
 
 
 class GatewaysView(PaymentView):

@@ -1,5 +1,6 @@
 """Starting a payment: once, whatever the shopper, the network and the gateway do."""
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -21,10 +23,15 @@ from django_gatewaypay.exceptions import (
     PaymentInProgress,
     UnknownGateway,
 )
+from django_gatewaypay.gateways.hosted import HostedGateway
 from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.orders import Quote
 from django_gatewaypay.services import access
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from tests.factories import make_order, make_transaction
+from tests.invariants import in_transaction
+from tests.shop import MailingShopOrders, ShopOrders
+from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -359,3 +366,158 @@ def test_a_rival_that_is_gone_again_asks_the_shopper_to_come_back(
     monkeypatch.setattr("django_gatewaypay.services.initiation._insert", kept_out)
     with pytest.raises(PaymentInProgress):
         services.initiate(str(make_order().pk), request=guest())
+
+
+# --- Manual capture.
+
+
+def with_alias(settings: Any, **changes: Any) -> None:
+    one = {**settings.GATEWAYPAY["GATEWAYS"]["hosted"], **changes}
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {"hosted": one}}
+
+
+class WishfulShop(ShopOrders):
+    """A host that says with each quote how it wants its money."""
+
+    capture = ""
+
+    def quote(self, order_id: str, *, request: Any) -> Quote:
+        return replace(super().quote(order_id, request=request), capture=self.capture)
+
+
+def wish(settings: Any, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setattr(WishfulShop, "capture", word)
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "ORDERS": f"{__name__}.WishfulShop"}
+
+
+class ImmediateGateway(HostedGateway):
+    """It takes the money at once, and nothing else."""
+
+    supports_capture = False
+
+
+@pytest.mark.parametrize(
+    ("alias", "quote", "manual"),
+    [
+        (None, "", False),
+        (None, "manual", True),
+        ("auto", "", False),
+        ("auto", "manual", True),
+        ("manual", "", True),
+        ("manual", "auto", False),
+        ("manual", "manual", True),
+    ],
+)
+def test_the_quote_stands_before_the_alias_in_how_money_is_taken(
+    hosted: GatewayServer, settings: Any, monkeypatch: pytest.MonkeyPatch, alias: str | None, quote: str, manual: bool
+) -> None:
+    """The row remembers it, and the gateway is asked for just that, at every retry."""
+    wish(settings, monkeypatch, quote)
+    with_alias(settings, **({"CAPTURE": alias} if alias else {}))
+    row = services.initiate(str(make_order().pk), request=guest()).transaction
+
+    assert row.manual_capture is manual
+    assert hosted.requests[0].json.get("capture", "auto") == ("manual" if manual else "auto")
+    assert services.sessions.payment_request(row).manual_capture is manual
+
+
+def test_a_gateway_that_cannot_reserve_does_not_take_the_money_instead(
+    hosted: GatewayServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the quote wants it, another gateway may be chosen; where the alias does, the host has to mend it."""
+    with_alias(settings, BACKEND=f"{__name__}.ImmediateGateway")
+    wish(settings, monkeypatch, "manual")
+    with pytest.raises(OrderNotPayable, match="Hosted cannot be used for this order"):
+        services.initiate(str(make_order().pk), request=guest())
+    wish(settings, monkeypatch, "")
+    with_alias(settings, CAPTURE="manual")
+    with pytest.raises(ImproperlyConfigured, match=r"Hosted \(hosted\) cannot reserve"):
+        services.initiate(str(make_order().pk), request=guest())
+
+    assert not Transaction.objects.exists()
+    assert not hosted.requests
+
+
+@pytest.mark.parametrize("word", ["Manual", "later"])
+def test_a_word_that_nobody_knows_takes_nothing(
+    hosted: GatewayServer, settings: Any, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """A slip of the pen must not decide about money."""
+    wish(settings, monkeypatch, word)
+
+    with pytest.raises(ImproperlyConfigured, match=word):
+        services.initiate(str(make_order().pk), request=guest())
+    assert not Transaction.objects.exists()
+
+
+def test_another_way_of_taking_the_money_closes_the_old_payment_first(
+    hosted: GatewayServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another price does; what is reserved already is joined."""
+    order = make_order()
+    old = services.initiate(str(order.pk), request=guest()).transaction
+    wish(settings, monkeypatch, "manual")
+    new = services.initiate(str(order.pk), request=guest()).transaction
+    hosted.pay(new.gateway_reference)
+    services.refresh(new.pk)
+    wish(settings, monkeypatch, "auto")
+    joined = services.initiate(str(order.pk), request=guest()).transaction
+
+    old.refresh_from_db()
+    assert (old.state, new.manual_capture, joined.pk, joined.state) == ("canceled", True, new.pk, "authorized")
+
+
+# --- The shopper's address.
+
+
+def mailing(settings: Any) -> None:
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "ORDERS": "tests.shop.MailingShopOrders"}
+
+
+def test_staff_find_a_payment_by_its_shoppers_address(hosted: GatewayServer, settings: Any) -> None:
+    """The books keep a digest that is the same for every order, and never the address."""
+    mailing(settings)
+    rows = [
+        services.initiate(str(make_order(email=email).pk), request=guest()).transaction
+        for email in ("Ann.Other@shop.example", " ann.other@SHOP.example ", "bob@shop.example")
+    ]
+    found = Transaction.objects.filter(email_digest=services.email_digest("ann.other@shop.example"))
+
+    assert set(found) == set(rows[:2])
+    assert "ann.other" not in str([vars(row) for row in rows]).casefold()
+
+
+def test_the_digest_is_of_this_site_alone(settings: Any) -> None:
+    """Another key, another digest; and it is not that of the mailed links."""
+    here = services.email_digest("ann@shop.example")
+    settings.SECRET_KEY = "another"
+
+    assert (len(here), here == services.email_digest("ann@shop.example")) == (64, False)
+
+
+def test_a_host_that_tells_no_address_has_none(hosted: GatewayServer, settings: Any) -> None:
+    """Neither a host without the hook, nor an order without an address."""
+    silent = services.initiate(str(make_order().pk), request=guest()).transaction
+    mailing(settings)
+    empty = services.initiate(str(make_order(email=" ").pk), request=guest()).transaction
+
+    assert (silent.email_digest, empty.email_digest) == ("", "")
+
+
+def test_a_hook_that_fails_keeps_nobody_from_paying(
+    hosted: GatewayServer, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged without the address, asked outside of any database transaction, and the digest stays blank."""
+    mailing(settings)
+    real, seen = MailingShopOrders.email, []
+
+    def ask(self: MailingShopOrders, order_id: str) -> str:
+        seen.append(in_transaction())
+        Order.objects.filter(pk=order_id).update(mood="raise")
+        return real(self, order_id)
+
+    monkeypatch.setattr(MailingShopOrders, "email", ask)
+    row = services.initiate(str(make_order(email="ann@shop.example").pk), request=guest()).transaction
+
+    assert (row.state, row.email_digest, seen) == ("pending", "", [False])
+    assert ("no address" in caplog.text, "ann@" in caplog.text) == (True, False)

@@ -138,6 +138,30 @@ def test_expiry_asks_once_more_and_finds_the_money(hosted: GatewayServer, row: T
     assert (fresh.state, fresh.late) == ("success", False)
 
 
+def test_expiry_lets_go_of_nothing_that_was_reserved(hosted: GatewayServer, row: Transaction) -> None:
+    """Reserved in the last second is reserved; the gateway says when that ends."""
+    hosted.set_status(row.gateway_reference, "authorized", authorized="19.99")
+    fresh = services.expire(row.pk)
+
+    assert (fresh.state, hosted.sessions[row.gateway_reference]["status"]) == ("authorized", "authorized")
+
+
+def test_why_it_was_canceled_is_in_the_ledger(hosted: GatewayServer, row: Transaction) -> None:
+    """Where somebody has said so."""
+    services.cancel(row.pk, reason=" ordered twice ")
+
+    assert row.events.last().note == "ordered twice"
+
+
+def test_a_shopper_does_not_let_go_of_what_the_shop_has_reserved(hosted: GatewayServer, row: Transaction) -> None:
+    """The goods may be on their way; an open payment is theirs to cancel."""
+    reserved = make_transaction(State.AUTHORIZED)
+    with pytest.raises(InvalidTransition, match="shop's"):
+        services.cancel_for_shopper(reserved)
+
+    assert services.cancel_for_shopper(row).state == "canceled"
+
+
 def test_expiry_closes_the_session_and_the_transaction(hosted: GatewayServer, row: Transaction) -> None:
     """The reason is ours: it expired, although the gateway calls it canceled."""
     fresh = services.expire(row.pk)

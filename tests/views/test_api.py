@@ -562,7 +562,7 @@ def test_the_owner_cancels(hosted: GatewayServer, initiate: Post, by: str) -> No
     assert (event.source, event.actor) == ("cancel", member() if by == "session" else None)
 
 
-@pytest.mark.parametrize("state", ["processing", "held", "success", "failed", "canceled", "expired"])
+@pytest.mark.parametrize("state", ["processing", "authorized", "held", "success", "failed", "canceled", "expired"])
 def test_what_is_decided_or_with_the_bank_cannot_be_canceled(client: Client, state: str) -> None:
     """409, and the row stays as it is."""
     row = make_transaction(state)
@@ -669,7 +669,7 @@ def test_addresses_are_counted_apart_and_limits_too(client: Client, settings: An
 
 def test_the_limits_are_on_by_default(client: Client, hosted: GatewayServer) -> None:
     """A host that says nothing has limits."""
-    assert GatewayPaySettings().THROTTLES.keys() == {"initiate", "status", "page", "lookup"}
+    assert GatewayPaySettings().THROTTLES.keys() == {"initiate", "status", "page", "lookup", "staff"}
 
     answers = [client.post("/payments/initiate/", "{}", "application/json").status_code for _ in range(61)]
     assert (answers[:60], answers[60]) == ([422] * 60, 429)
