@@ -47,6 +47,7 @@ class GatewayPaySettings:
         "status": "240/min",
         "page": "240/min",
         "lookup": "10/hour",
+        "staff": "600/min",
     }
     #: Let the sandbox gateway run although DEBUG is off (staging sites, test suites).
     ALLOW_SANDBOX: bool = False

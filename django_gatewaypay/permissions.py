@@ -1,4 +1,4 @@
-"""Whose transaction is it? An unknown id and somebody else's id are answered alike."""
+"""Whose transaction is it? An unknown id and somebody else's id are answered alike. And who is staff."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,6 +9,7 @@ from django.core import signing
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from rest_framework.permissions import BasePermission
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -16,7 +17,16 @@ from .conf import settings
 from .models import Transaction
 from .services import access
 
-__all__ = ["COOKIE", "RateLimit", "bearer_token", "find_owned", "guest_ids", "remember_guest", "seconds_to_wait"]
+__all__ = [
+    "COOKIE",
+    "RateLimit",
+    "StaffPermission",
+    "bearer_token",
+    "find_owned",
+    "guest_ids",
+    "remember_guest",
+    "seconds_to_wait",
+]
 
 # Named so that Django hides it in error reports: it is a proof, like a password.
 COOKIE = "gatewaypay_guest_key"
@@ -72,6 +82,15 @@ def remember_guest(request: HttpRequest, response: HttpResponseBase, *rows: Tran
         httponly=True,
         samesite="Lax",
     )
+
+
+class StaffPermission(BasePermission):
+    """Whoever has all that the view's `needs` name: permissions of ours, as in the admin. `is_staff` is the admin's."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        user = request.user
+        signed_in = user is not None and user.is_authenticated
+        return signed_in and all(user.has_perm(f"gatewaypay.{name}") for name in view.needs)
 
 
 class RateLimit(SimpleRateThrottle):

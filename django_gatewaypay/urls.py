@@ -16,6 +16,12 @@ urlpatterns = [
     path("callbacks/<str:alias>/", views.callback, name="callback"),
     # A redirect would lose the gateway's body.
     path("callbacks/<str:alias>", views.callback),
+    path("transactions/", views.TransactionsView.as_view(), name="transactions"),
+    path("transactions/<str:text_id>/", views.TransactionView.as_view(), name="transaction"),
+    path("transactions/<str:text_id>/cancel/", views.TransactionCancelView.as_view(), name="transaction-cancel"),
+    path("transactions/<str:text_id>/capture/", views.CaptureView.as_view(), name="transaction-capture"),
+    path("transactions/<str:text_id>/refresh/", views.RefreshView.as_view(), name="transaction-refresh"),
+    path("transactions/<str:text_id>/refunds/", views.RefundsView.as_view(), name="transaction-refunds"),
     path("health/", views.health, name="health"),
     path("pay/<str:text_id>/", views.pay_page, name="pay"),
     path("return/<str:text_id>/", views.return_page, name="return"),

@@ -154,6 +154,11 @@ class Transaction(models.Model):
             models.Index(fields=("state", "created_at"), name="gatewaypay_state"),
             models.Index(fields=("gateway", "created_at"), name="gatewaypay_gateway"),
             models.Index(fields=("created_at",), condition=Q(late=True), name="gatewaypay_late"),
+            models.Index(
+                fields=("created_at",),
+                condition=Q(returned_minor__gt=0) | Q(refunded_minor__gt=0),
+                name="gatewaypay_refunded",
+            ),
             models.Index(fields=("email_digest",), condition=~Q(email_digest=""), name="gatewaypay_email"),
         )
 

@@ -22,7 +22,8 @@ from ..registry import gateways as registry
 from ..types import CLOSED_STATES, ListedPayment, PaymentUpdate, Source, State
 from . import access
 from .comparing import Finding, Kind, compare, ended_unpaid, has_money, is_other_session
-from .recovering import as_theirs, recover
+from .moments import as_theirs
+from .recovering import recover
 from .refreshing import ask_gateway, asked_nothing, is_other_mode, refresh
 from .reporting import Account, Difference, Report
 from .sweeping import poll_one

@@ -1,8 +1,5 @@
 """Write a payment of ours again that only the gateway still knows, after a backup was restored."""
 
-from datetime import UTC, datetime
-
-from django.conf import settings as django_settings
 from django.db import IntegrityError
 from django.utils import timezone
 from moneyed import Money
@@ -15,8 +12,9 @@ from ..money import InvalidAmount, to_minor
 from ..types import ListedPayment, State
 from . import access
 from .callbacks import match_waiting_callbacks
+from .moments import as_ours
 
-__all__ = ["as_theirs", "recover"]
+__all__ = ["recover"]
 
 
 def recover(alias: str, listed: ListedPayment) -> Transaction | None:
@@ -44,7 +42,7 @@ def _row_of(alias: str, listed: ListedPayment) -> Transaction | None:
     pk, amount = access.parse_id(listed.update.transaction_id), _amount_of(listed)
     if pk is None or amount is None or not listed.order_id or len(listed.order_id) > 128:
         return None
-    created_at = _as_ours(listed.created_at)
+    created_at = as_ours(listed.created_at)
     return Transaction(
         pk=pk,
         order_id=listed.order_id,
@@ -68,13 +66,3 @@ def _amount_of(listed: ListedPayment) -> Money | None:
         return amount if amount is not None and to_minor(amount) > 0 else None
     except InvalidAmount:
         return None
-
-
-def as_theirs(moment: datetime) -> datetime:
-    """A time of the host's as aware UTC, whether the host has USE_TZ or not."""
-    return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC)
-
-
-def _as_ours(moment: datetime) -> datetime:
-    """An aware time as the host's database keeps it."""
-    return moment if django_settings.USE_TZ else timezone.make_naive(moment)

@@ -10,16 +10,20 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from ..exceptions import (
+    AmountNotLeft,
     GatewayDeclined,
     GatewayPayError,
     GatewayRejected,
     GatewayUnavailable,
     IdempotencyConflict,
     InvalidTransition,
+    MovementInProgress,
     OrderNotFound,
     OrderNotPayable,
     PaymentInProgress,
+    ReasonMissing,
     UnknownGateway,
+    UnsupportedOperation,
 )
 from .body import BodyTooLarge
 
@@ -36,7 +40,11 @@ ANSWERS: tuple[tuple[type[GatewayPayError], int, str], ...] = (
     (UnknownGateway, 422, "unknown_gateway"),
     (IdempotencyConflict, 422, "idempotency_conflict"),
     (PaymentInProgress, 409, "payment_in_progress"),
+    (MovementInProgress, 409, "movement_in_progress"),
     (InvalidTransition, 409, "invalid_transition"),
+    (AmountNotLeft, 422, "amount_not_left"),
+    (UnsupportedOperation, 422, "unsupported_operation"),
+    (ReasonMissing, 422, "reason_missing"),
     (GatewayDeclined, 422, "gateway_declined"),
     (GatewayRejected, 422, "gateway_rejected"),
     (GatewayUnavailable, 503, "gateway_unavailable"),

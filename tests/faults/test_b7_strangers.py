@@ -23,11 +23,16 @@ from .world import World, only, snapshot
 #: Every address that names a transaction, and how it is asked.
 OWNED = {"status": "get", "cancel": "post", "pay": "get", "return": "get"}
 OPEN_TO_ALL = {"initiate", "gateways", "callback", "health", "check", "link"}
+#: Behind permissions, see tests/views/test_staff_api.py.
+STAFF = {
+    "transactions", "transaction", "transaction-cancel", "transaction-capture", "transaction-refresh",
+    "transaction-refunds",
+}  # fmt: skip
 
 
 def test_every_address_is_known_to_the_sweep() -> None:
-    """A new one has to be put into one of the two lists."""
-    assert {pattern.name for pattern in urls.urlpatterns if pattern.name} == set(OWNED) | OPEN_TO_ALL
+    """A new one has to be put into one of the three lists."""
+    assert {pattern.name for pattern in urls.urlpatterns if pattern.name} == set(OWNED) | OPEN_TO_ALL | STAFF
     assert get_resolver().namespace_dict["gatewaypay"]
 
 

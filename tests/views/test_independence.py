@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.urls import URLPattern, get_resolver
+from rest_framework.permissions import AllowAny
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 import django_gatewaypay
 from django_gatewaypay import urls
+from django_gatewaypay.permissions import StaffPermission
 
 ROOT = Path(django_gatewaypay.__file__).parent.parent
 PATTERNS: list[URLPattern] = urls.urlpatterns
 NAMES = [str(pattern.pattern) for pattern in PATTERNS]
 API = [pattern for pattern in PATTERNS if hasattr(pattern.callback, "cls")]
+STAFF = {
+    "CaptureView", "RefreshView", "RefundsView", "TransactionCancelView", "TransactionView", "TransactionsView"
+}  # fmt: skip
 PLAIN = [pattern for pattern in PATTERNS if not hasattr(pattern.callback, "cls")]
 
 
@@ -59,8 +65,25 @@ def test_every_api_view_is_limited() -> None:
 
     assert {view_class(pattern).throttle_scope for pattern in API} <= GatewayPaySettings().THROTTLES.keys()
     assert {view_class(pattern).__name__ for pattern in API} == {
-        "InitiateView", "StatusView", "CancelView", "GatewaysView"
+        "InitiateView", "StatusView", "CancelView", "GatewaysView", *STAFF
     }  # fmt: skip
+
+
+def test_every_view_for_staff_asks_for_permissions() -> None:
+    """Those of our models, of which seeing is always one; and no other view is open to whoever is signed in."""
+    known = {
+        f"{action}_{model._meta.model_name}"
+        for model in apps.get_app_config("gatewaypay").get_models()
+        for action in ("view", *(name.partition("_")[0] for name, _ in model._meta.permissions))
+    }
+    views = {view_class(pattern) for pattern in API}
+
+    assert {view.__name__ for view in views if view.permission_classes != (AllowAny,)} == STAFF
+    for view in views:
+        if view.__name__ in STAFF:
+            assert view.permission_classes == (StaffPermission,)
+            assert "view_transaction" in view.needs
+            assert set(view.needs) <= known
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=NAMES)
@@ -78,7 +101,7 @@ def test_the_views_without_djangos_csrf_check_are_known() -> None:
         str(pattern.pattern).partition("/")[0] for pattern in PATTERNS if getattr(pattern.callback, "csrf_exempt", 0)
     }
 
-    assert exempt == {"callbacks", "return", "initiate", "status", "cancel", "gateways"}
+    assert exempt == {"callbacks", "return", "initiate", "status", "cancel", "gateways", "transactions"}
 
 
 @pytest.mark.parametrize("pattern", PLAIN, ids=lambda pattern: str(pattern.pattern))
@@ -189,5 +212,7 @@ def test_the_suite_mounts_all_of_it() -> None:
     names: dict[Any, Callable[..., Any]] = get_resolver("django_gatewaypay.urls").reverse_dict
 
     assert {name for name in names if isinstance(name, str)} == {
-        "initiate", "status", "cancel", "gateways", "callback", "pay", "return", "check", "link", "health"
+        "initiate", "status", "cancel", "gateways", "callback", "pay", "return", "check", "link", "health",
+        "transactions", "transaction", "transaction-cancel", "transaction-capture", "transaction-refresh",
+        "transaction-refunds",
     }  # fmt: skip

@@ -1,45 +1,39 @@
-"""What comes in is checked here; what goes out is built here, field by field."""
+"""What shoppers and front ends send and read."""
 
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from .conf import settings
-from .models import Transaction
-from .services.sessions import as_utc, public_url
+from ..conf import settings
+from ..models import Transaction
+from ..services.sessions import public_url
+from .strict import StrictSerializer, timestamp
 
-__all__ = ["InitiateSerializer", "initiated", "public_status", "websocket_path"]
+__all__ = [
+    "InitiateSerializer",
+    "allowed_origins",
+    "initiated",
+    "is_allowed_return",
+    "public_status",
+    "websocket_path",
+]
 
 WEBSOCKET_PATH = "/ws/payments/{id}/"
 
 
-class InitiateSerializer(serializers.Serializer[Any]):
+class InitiateSerializer(StrictSerializer):
     """`POST initiate/`. The price is the host's to say: any other field is refused by name."""
 
     order_id = serializers.CharField(max_length=128)
     gateway = serializers.CharField(max_length=64, required=False, allow_blank=True, default="")
     return_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
 
-    def to_internal_value(self, data: Any) -> Any:
-        names = set(data) if isinstance(data, dict) else set()
-        unknown = sorted(printable(name) for name in names - set(self.fields) - {"csrfmiddlewaretoken"})
-        if unknown:
-            refused = _("This field cannot be sent.")
-            raise serializers.ValidationError({name: [refused] for name in unknown})
-        return super().to_internal_value(data)
-
     def validate_return_url(self, value: str) -> str:
         if value and not is_allowed_return(value):
             raise serializers.ValidationError(_("This address is not one that a payment may return to."))
         return value
-
-
-def printable(name: object) -> str:
-    """A name that a client made up, such that it can be repeated to it."""
-    return str(name)[:64].encode(errors="replace").decode()
 
 
 def is_allowed_return(url: str) -> bool:
@@ -65,11 +59,6 @@ def origin_of(url: str) -> str:
     """scheme://host:port of an address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC."""
-    return as_utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def websocket_path(row: Transaction) -> str:
