@@ -6,10 +6,17 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from ..exceptions import GatewayRejected, GatewayUnavailable, InvalidSignature, MalformedCallback
+from ..exceptions import (
+    GatewayRejected,
+    GatewayUnavailable,
+    InvalidSignature,
+    MalformedCallback,
+    UnsupportedOperation,
+)
 from ..money import InvalidAmount, Money, from_minor, to_minor
 from ..types import (
     CallbackRequest,
+    DisputeUpdate,
     NextAction,
     PaymentRef,
     PaymentRequest,
@@ -27,8 +34,9 @@ from .base import Gateway
 
 __all__ = ["AdyenGateway"]
 
-# Signed with the reference, so that a callback says by itself whether money was taken or only reserved.
-MANUAL = ".manual"
+# Signed with the reference, so that a callback says by itself whether money was taken or only reserved. A refund's
+# reference has its own id there: whichever of the two references Adyen echoes, it names the payment.
+MANUAL = "manual"
 MAX_KEY = 64
 
 
@@ -151,18 +159,26 @@ class AdyenGateway(Gateway):
 
     def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
         """See `Gateway`. Adyen only takes the order here; the money is in the CAPTURE callback."""
+        if not final:
+            raise UnsupportedOperation("Adyen tells the amount of each capture and never the total: capture once.")
         body = self._money_body(payment.amount, payment.transaction_id)
         self._post(f"payments/{_quoted(payment.payment_reference)}/captures", body, idempotency_key)
         return PaymentUpdate(state=State.AUTHORIZED)
 
     def refund(self, request: RefundRequest) -> RefundUpdate:
         """See `Gateway`. The outcome is in the REFUND callback."""
-        body = self._money_body(request.amount, request.payment.transaction_id)
+        named = [request.payment.transaction_id, *([request.refund_id] if request.refund_id else [])]
+        body = self._money_body(request.amount, ".".join(named))
         path = f"payments/{_quoted(request.payment.payment_reference)}/refunds"
         reference = self._post(path, body, request.idempotency_key).get("pspReference")
         if not isinstance(reference, str) or not reference:
             raise GatewayUnavailable("Adyen named no refund.", gateway=self.name, code="no_refund")
-        return RefundUpdate(refund_reference=reference, state=RefundState.SUBMITTED, amount=request.amount)
+        return RefundUpdate(
+            refund_reference=reference,
+            state=RefundState.SUBMITTED,
+            amount=request.amount,
+            refund_id=request.refund_id,
+        )
 
     def explain_error(self, status: int, data: Mapping[str, Any]) -> Refusal:
         """See `Gateway`."""
@@ -196,7 +212,7 @@ class AdyenGateway(Gateway):
         }
 
     def _session_body(self, request: PaymentRequest) -> dict[str, Any]:
-        reference = request.transaction_id + (MANUAL if request.manual_capture else "")
+        reference = request.transaction_id + (f".{MANUAL}" if request.manual_capture else "")
         expires_at = min(request.expires_at, request.created_at + self.LIFETIMES[self.product])
         body = self._money_body(request.amount, reference)
         body |= {"returnUrl": request.return_url, "expiresAt": expires_at.isoformat(timespec="seconds")}
@@ -214,34 +230,60 @@ class AdyenGateway(Gateway):
         event_id = f"{psp}:{code}:{wire.text(item.get('success'))}"
         if not ours or item.get("merchantAccountCode") != self.merchant_account:
             return PaymentUpdate(event_id=event_id, raw=raw)
-        reference = wire.text(item.get("merchantReference"))
+        transaction_id, _, tail = wire.text(item.get("merchantReference")).partition(".")
         event = wire.read_event(item)
         state, money = wire.STATES.get(event), self._money(item)
-        declined = event == ("AUTHORISATION", False)
-        if event != ("AUTHORISATION", True):
+        paid, disputed = event == ("AUTHORISATION", True), event in wire.DISPUTES
+        if not paid:
             # A good authorization's reason holds digits of the card.
             raw["reason"] = wire.text(item.get("reason"))
-        elif reference.endswith(MANUAL):
+        elif tail == MANUAL:
             state = State.AUTHORIZED
         # A declined attempt's reference must not take the place of the one that is paid.
-        paid = psp if event == ("AUTHORISATION", True) else ""
+        payment = wire.text(item.get("originalReference")) or (psp if paid or disputed else "")
         flag = wire.FLAGS.get(event)
         return PaymentUpdate(
-            transaction_id=reference.removesuffix(MANUAL),
+            transaction_id=transaction_id,
             state=state,
             captured=money if state is State.SUCCESS else None,
             authorized=money if state is State.AUTHORIZED else None,
             event_id=event_id,
-            payment_reference=wire.text(item.get("originalReference")) or paid,
-            decline_code=wire.DECLINES.get(raw["reason"].lower(), "declined") if declined else "",
-            refund=self._refund_update(event, psp, money),
+            payment_reference=payment,
+            decline_code=self._decline_code(event, raw),
+            refund=self._refund_update(item, money, "" if tail == MANUAL else tail),
+            dispute=self._dispute_update(item, money, payment),
             flags=frozenset({flag} if flag else ()),
             raw=raw,
         )
 
-    def _refund_update(self, event: tuple[str, bool], psp: str, money: Money | None) -> RefundUpdate | None:
-        state = wire.REFUNDS.get(event)
-        return RefundUpdate(refund_reference=psp, state=state, amount=money) if state else None
+    def _decline_code(self, event: tuple[str, bool], raw: Mapping[str, str]) -> str:
+        declined = event == ("AUTHORISATION", False)
+        return wire.DECLINES.get(raw["reason"].lower(), "declined") if declined else ""
+
+    def _refund_update(self, item: Mapping[str, Any], money: Money | None, refund_id: str) -> RefundUpdate | None:
+        state = wire.REFUNDS.get(wire.read_event(item))
+        if state is None:
+            return None
+        return RefundUpdate(
+            refund_reference=wire.text(item.get("pspReference")),
+            state=state,
+            amount=money,
+            refund_id=refund_id,
+            reason=wire.text(item.get("reason")) if state is RefundState.FAILED else "",
+        )
+
+    def _dispute_update(self, item: Mapping[str, Any], money: Money | None, payment: str) -> DisputeUpdate | None:
+        """Named after its payment: the stages of one dispute have references of their own, or only the payment's."""
+        state = wire.DISPUTES.get(wire.read_event(item))
+        if state is None:
+            return None
+        return DisputeUpdate(
+            dispute_reference=payment,
+            state=state,
+            amount=money,
+            due_at=wire.defense_ends_at(item),
+            reason=wire.dispute_reason(item),
+        )
 
     def _money(self, item: Mapping[str, Any]) -> Money | None:
         """The amount of an item; None when it cannot be read, which the core holds for review."""

@@ -4,12 +4,27 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ..exceptions import MalformedCallback
-from ..types import RefundState, State
+from ..types import DisputeState, RefundState, State
 
-__all__ = ["DECLINES", "FLAGS", "REFUNDS", "STATES", "is_basic", "is_signed", "items", "read_event", "read_key", "text"]
+__all__ = [
+    "DECLINES",
+    "DISPUTES",
+    "FLAGS",
+    "REFUNDS",
+    "STATES",
+    "defense_ends_at",
+    "dispute_reason",
+    "is_basic",
+    "is_signed",
+    "items",
+    "read_event",
+    "read_key",
+    "text",
+]
 
 SIGNED_FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 # By event and success. A declined attempt is not the end: the shopper may try again on the same page.
@@ -28,6 +43,19 @@ REFUNDS: Mapping[tuple[str, bool], RefundState] = {
     ("REFUND", False): RefundState.FAILED,
     ("REFUND_FAILED", True): RefundState.FAILED,
     ("REFUNDED_REVERSED", True): RefundState.FAILED,
+}
+# https://docs.adyen.com/risk-management/disputes-api/dispute-notifications. A reversed chargeback may come back.
+DISPUTES: Mapping[tuple[str, bool], DisputeState] = {
+    ("REQUEST_FOR_INFORMATION", True): DisputeState.OPEN,
+    ("NOTIFICATION_OF_CHARGEBACK", True): DisputeState.OPEN,
+    ("CHARGEBACK", True): DisputeState.OPEN,
+    ("INFORMATION_SUPPLIED", True): DisputeState.UNDER_REVIEW,
+    ("DISPUTE_DEFENSE_PERIOD_ENDED", True): DisputeState.UNDER_REVIEW,
+    ("CHARGEBACK_REVERSED", True): DisputeState.WON,
+    ("ISSUER_RESPONSE_TIMEFRAME_EXPIRED", True): DisputeState.WON,
+    ("PREARBITRATION_WON", True): DisputeState.WON,
+    ("SECOND_CHARGEBACK", True): DisputeState.LOST,
+    ("PREARBITRATION_LOST", True): DisputeState.LOST,
 }
 FLAGS: Mapping[tuple[str, bool], str] = {
     ("CAPTURE", False): "capture_failed",
@@ -73,6 +101,23 @@ def read_event(item: Mapping[str, Any]) -> tuple[str, bool]:
         action = more.get("modification.action") if isinstance(more, dict) else ""
         code = {"cancel": "CANCELLATION", "refund": "REFUND"}.get(text(action), code)
     return code, success
+
+
+def defense_ends_at(item: Mapping[str, Any]) -> datetime | None:
+    """Until when a dispute can be answered; not among what is signed, so that nothing may follow from it but haste."""
+    more = item.get("additionalData")
+    try:
+        moment = datetime.fromisoformat(text(more.get("defensePeriodEndsAt")) if isinstance(more, dict) else "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def dispute_reason(item: Mapping[str, Any]) -> str:
+    """The card scheme's code, or Adyen's own words."""
+    more = item.get("additionalData")
+    code = text(more.get("chargebackReasonCode")).strip() if isinstance(more, dict) else ""
+    return code or text(item.get("reason"))
 
 
 def items(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
