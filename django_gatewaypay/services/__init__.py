@@ -1,7 +1,7 @@
 """The verbs. Views, tasks, commands and the admin call these; so may the host."""
 
 from .callbacks import process_callback, receive_callback, retry_callback
-from .captures import capture
+from .captures import capture, conclude_capture
 from .health import Health, health
 from .initiation import Initiated, initiate
 from .lookup import address_digest, email_digest, lookup_is_offered, open_link, send_link, send_link_aside
@@ -31,6 +31,7 @@ __all__ = [
     "cancel",
     "cancel_for_shopper",
     "capture",
+    "conclude_capture",
     "conclude_refund",
     "drive_movement",
     "email_digest",

@@ -17,15 +17,15 @@ from ..exceptions import (
     UnsupportedOperation,
 )
 from ..gateways.base import Gateway
-from ..lifecycle import Verdict, apply_update, is_covered, left_to_capture
+from ..lifecycle import Verdict, apply_update, conclude_movement, is_covered, left_to_capture
 from ..models import Capture, Transaction
 from ..types import CLOSED_STATES, MovementState, PaymentUpdate, Source, State
 from .errands import Answer, Errand, register
 from .movements import begin, find_known, read_minor
 from .refreshing import gateway_of, is_other_mode, payment_ref
-from .reviewing import source_of
+from .reviewing import checked_reason, source_of
 
-__all__ = ["capture"]
+__all__ = ["capture", "conclude_capture"]
 
 logger = logging.getLogger("gatewaypay.capture")
 
@@ -76,6 +76,24 @@ def capture(
         "captured capture=%s transaction=%s state=%s actor=%s",
         found.pk, row.pk, found.state, getattr(actor, "pk", None),
     )  # fmt: skip
+    return found
+
+
+def conclude_capture(capture_id: UUID, *, reason: str, actor: Any) -> Capture:
+    """A person has looked at the gateway's console: a capture that was given up on has failed; its money is free again.
+
+    That one has come through, only the gateway can say: its totals count.
+
+    Raises:
+        Capture.DoesNotExist: there is no such capture.
+        ReasonMissing: nobody says why.
+        InvalidTransition: the gateway is still asked, or it is over.
+    """
+    said, failed = checked_reason(reason), MovementState.FAILED
+    found = conclude_movement(
+        Capture, capture_id, failed, source=source_of(actor), actor=actor, note=said, resolved=CaptureErrand.unknown
+    )
+    logger.info("concluded capture=%s transaction=%s actor=%s", found.pk, found.transaction_id, getattr(actor, "pk", 0))
     return found
 
 

@@ -513,6 +513,27 @@ def test_a_crash_between_the_news_and_the_capture_is_mended_by_the_clock(
     assert capture.state == "succeeded"
 
 
+def test_a_capture_of_which_nobody_can_tell_is_concluded_by_a_person(
+    hosted: GatewayServer, slow: Transaction, staff: Any
+) -> None:
+    """The gateway cannot be asked, and has forgotten the key: staff are told, look, and free the money."""
+    hosted.script(*UNKNOWN)
+    capture = services.capture(slow.pk, euros("15.00"))
+    with pytest.raises(InvalidTransition):
+        services.conclude_capture(capture.pk, reason="not there", actor=staff)
+    Capture.objects.update(submitted_at=timezone.now() - timedelta(days=2))
+    given_up, flagged = again(capture), fresh(slow).attention
+    with pytest.raises(ReasonMissing):
+        services.conclude_capture(capture.pk, reason=" ", actor=staff)
+    concluded = services.conclude_capture(capture.pk, reason="not there", actor=staff)
+
+    row = fresh(slow)
+    assert (given_up.state, given_up.next_attempt_at, flagged) == ("unknown", None, "capture_failed")
+    assert (concluded.state, row.attention, row.agreed_minor, row.capturing_minor) == ("failed", "", None, 0)
+    assert row.events.filter(kind="capture").last().actor == staff
+    check_books()
+
+
 def test_a_gateway_that_captures_once_is_not_asked_for_a_part_more(slow: Transaction) -> None:
     """Its first capture is its last, and says so beforehand."""
     with pytest.raises(UnsupportedOperation, match="captures once"):
