@@ -37,7 +37,7 @@ __all__ = ["Initiated", "initiate"]
 logger = logging.getLogger("gatewaypay.initiate")
 
 MAX_MINOR = 10**15
-CAPTURE_WORDS = frozenset({"auto", "manual"})
+CAPTURE_WORDS = ("auto", "manual")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from moneyed import Money
 from django_gatewaypay import services
 from django_gatewaypay.exceptions import (
     AmountNotLeft,
+    GatewayRejected,
     GatewayUnavailable,
     IdempotencyConflict,
     InvalidTransition,
@@ -21,7 +22,7 @@ from django_gatewaypay.exceptions import (
     UnsupportedOperation,
 )
 from django_gatewaypay.gateways.hosted import HostedGateway
-from django_gatewaypay.lifecycle import apply_update
+from django_gatewaypay.lifecycle import apply_update, is_covered, open_movement
 from django_gatewaypay.models import Capture, Fulfilment, Transaction
 from django_gatewaypay.money import InvalidAmount
 from django_gatewaypay.services.movements import drive_movement
@@ -624,15 +625,11 @@ class RefusingGateway(HostedGateway):
     """It lets nothing go."""
 
     def cancel_payment(self, payment: PaymentRef, *, idempotency_key: str) -> PaymentUpdate:
-        from django_gatewaypay.exceptions import GatewayRejected
-
         raise GatewayRejected(code="too_late")
 
 
 def test_a_rest_that_is_not_let_go_is_not_agreed_to(row: Transaction, settings: Any, staff: Any) -> None:
     """Then the whole is the amount again, and the rest can still be taken."""
-    from django_gatewaypay.exceptions import GatewayRejected
-
     services.capture(row.pk, euros("5.00"), final=False)
     speak_through(settings, RefusingGateway)
     with pytest.raises(GatewayRejected):
@@ -727,10 +724,7 @@ def test_a_capture_at_the_gateways_own_console_is_heard_of(hosted: GatewayServer
 
 def test_a_capture_that_was_never_told_is_not_taken_for_one_that_was(hosted: GatewayServer, row: Transaction) -> None:
     """News that cover it came from somewhere else: the gateway is told first, and says what it did."""
-    capture = Capture(transaction=row, amount_minor=500, final=False)
-    from django_gatewaypay.lifecycle import open_movement
-
-    open_movement(capture, source=Source.SYSTEM)
+    capture = open_movement(Capture(transaction=row, amount_minor=500, final=False), source=Source.SYSTEM)
     hosted.set_status(row.gateway_reference, "authorized", captured="6.00")
     services.refresh(row.pk)
     capture.refresh_from_db()
@@ -744,3 +738,32 @@ def test_requests_are_recorded(hosted: GatewayServer, row: Transaction) -> None:
 
     assert opened.json["capture"] == "manual"
     assert row.manual_capture
+
+
+def test_news_that_say_nothing_of_a_capture_leave_it_on_its_way(hosted: GatewayServer, slow: Transaction) -> None:
+    """Still reserved, nothing taken yet."""
+    capture = services.capture(slow.pk)
+    tell(hosted, slow, status="authorized", captured=None)
+
+    capture.refresh_from_db()
+    assert (capture.state, fresh(slow).state) == ("submitted", "authorized")
+
+
+def test_a_failure_is_not_laid_on_a_capture_that_was_never_told(hosted: GatewayServer, slow: Transaction) -> None:
+    """The payment is over, staff see the flag, and the intent finds its own end."""
+    intent = open_movement(Capture(transaction=slow, amount_minor=500, final=True), source=Source.SYSTEM)
+    tell(hosted, slow, status="failed", captured=None)
+
+    intent.refresh_from_db()
+    assert (intent.state, fresh(slow).state, fresh(slow).attention) == ("requested", "failed", "capture_failed")
+
+
+@pytest.mark.parametrize(
+    ("captured", "is_it"),
+    [(None, False), (euros("4.99"), False), (euros("5.00"), True), (euros("5.001"), False), (Money(9, "USD"), False)],
+)
+def test_a_capture_has_come_through_when_a_total_of_its_own_currency_covers_it(
+    row: Transaction, captured: Money | None, is_it: bool
+) -> None:
+    """What cannot be counted covers nothing."""
+    assert is_covered(Capture(transaction=row, amount_minor=300, before_minor=200), captured) is is_it
