@@ -62,11 +62,11 @@ class Books:
     """Sessions, refunds, and what a call does to them. Write `work` for another vendor's wire.
 
     `sessions` holds what is told of each session, `refunds` of each refund; a test may change both.
-    `next_refund` is what the next refunds become, `page` how many payments a list shows at once.
+    `next_refund` is what the next refunds become, `shown_at_once` how many payments a list has on a page.
     """
 
     next_refund = "succeeded"
-    page = 100
+    shown_at_once = 100
 
     def __init__(self) -> None:
         self.sessions: dict[str, dict[str, Any]] = {}
@@ -246,7 +246,7 @@ class Books:
         after = query.get("after", [""])[0]
         found = [name for name, asked in self.asked.items() if since <= asked.created_at < until]
         rest = found[found.index(after) + 1 :] if after in found else found
-        shown = rest[: self.page]
+        shown = rest[: self.shown_at_once]
         more = len(rest) > len(shown)
         return {"payments": [self._listed(name) for name in shown], "next": shown[-1] if more else ""}
 

@@ -6,21 +6,34 @@ It is not collected with the suite: its name has no `test_`.
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from moneyed import Money
 
-from django_gatewaypay.exceptions import GatewayDeclined, GatewayUnavailable
+from django_gatewaypay.exceptions import GatewayDeclined, GatewayRejected, GatewayUnavailable
 from django_gatewaypay.gateways import signing
 from django_gatewaypay.gateways.answers import Refusal
+from django_gatewaypay.gateways.base import Gateway
 from django_gatewaypay.gateways.hosted import HostedGateway
 from django_gatewaypay.testing import GatewayContract
 from django_gatewaypay.testing.gateway_server import sign
-from django_gatewaypay.types import CallbackRequest, PaymentRef, PaymentRequest, PaymentSession, PaymentUpdate, State
+from django_gatewaypay.types import (
+    CallbackRequest,
+    ListedPayment,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    PaymentUpdate,
+    RefundRequest,
+    RefundState,
+    RefundUpdate,
+    State,
+)
 
 
 class AcceptsUnsigned(HostedGateway):
@@ -214,9 +227,9 @@ class DeclinesInItsOwnWords(HostedGateway):
 
 
 class FlagWithoutMethod(HostedGateway):
-    """Promises refunds."""
+    """Promises to cancel."""
 
-    supports_refund = True
+    cancel_payment = Gateway.cancel_payment
 
 
 class MethodWithoutFlag(HostedGateway):
@@ -274,6 +287,158 @@ class BelievesHints(HostedGateway):
     """Does not sign, and reads a state all the same."""
 
     signs_callbacks = False
+
+
+class NewKeyAtEachRefund(HostedGateway):
+    """Who asks twice gives back twice."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        return super().refund(replace(request, idempotency_key=uuid.uuid4().hex))
+
+
+class RefundsWholeUnitsOnly(HostedGateway):
+    """Keeps the cents."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        return super().refund(replace(request, amount=Money(int(request.amount.amount), request.amount.currency)))
+
+
+class RefundsWithoutOurId(HostedGateway):
+    """Nobody could find it again."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        return super().refund(replace(request, refund_id=""))
+
+
+class TakesARefusalForAnOrder(HostedGateway):
+    """Says that it is on its way, and nothing goes back."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        with suppress(GatewayRejected):
+            return super().refund(request)
+        return RefundUpdate(refund_reference="re_0", state=RefundState.SUBMITTED, refund_id=request.refund_id)
+
+
+class DoubtsEveryRefusal(HostedGateway):
+    """Says "nobody knows" where the vendor has said "no"."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        try:
+            return super().refund(request)
+        except GatewayRejected as error:
+            raise GatewayUnavailable from error
+
+
+class RefusesOnTimeout(HostedGateway):
+    """Says "no" where nobody knows, so that somebody refunds again."""
+
+    def refund(self, request: RefundRequest) -> RefundUpdate:
+        try:
+            return super().refund(request)
+        except GatewayUnavailable as error:
+            raise GatewayRejected from error
+
+
+class FindsAnyRefund(HostedGateway):
+    """Takes the first one for ours."""
+
+    def find_refund(self, request: RefundRequest) -> RefundUpdate | None:
+        answer = self.client.get(f"refunds/{request.payment.gateway_reference}").data
+        return self._refund(answer["refunds"][0])
+
+
+class FindsNoneWithoutAnAnswer(HostedGateway):
+    """Who reads "none" there refunds again."""
+
+    def find_refund(self, request: RefundRequest) -> RefundUpdate | None:
+        with suppress(GatewayUnavailable):
+            return super().find_refund(request)
+        return None
+
+
+class CapturesEverything(HostedGateway):
+    """Takes all that is reserved."""
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        whole = self.fetch_payment(payment).authorized or payment.amount
+        amount = max(whole, payment.amount)
+        return super().capture(replace(payment, amount=amount), idempotency_key=idempotency_key, final=final)
+
+
+class LetsTheRestGo(HostedGateway):
+    """Every part is the last."""
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        return super().capture(payment, idempotency_key=idempotency_key)
+
+
+class TellsTheLastCapture(HostedGateway):
+    """Answers what this capture took, not the total."""
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        told = super().capture(payment, idempotency_key=idempotency_key, final=final)
+        return replace(told, captured=payment.amount)
+
+
+class NewKeyAtEachCapture(HostedGateway):
+    """Who asks twice takes twice."""
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        return super().capture(payment, idempotency_key=uuid.uuid4().hex, final=final)
+
+
+class TakesARefusalForACapture(HostedGateway):
+    """Says that it is on its way, and nothing is taken."""
+
+    def capture(self, payment: PaymentRef, *, idempotency_key: str, final: bool = True) -> PaymentUpdate:
+        with suppress(GatewayRejected):
+            return super().capture(payment, idempotency_key=idempotency_key, final=final)
+        return PaymentUpdate(state=State.AUTHORIZED)
+
+
+class ListsOnePage(HostedGateway):
+    """Takes the first page for all there is."""
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        page = self.client.get(f"list?since={since:%Y-%m-%dT%H:%M:%SZ}&until={until:%Y-%m-%dT%H:%M:%SZ}").data
+        yield from map(self._listed, page["payments"])
+
+
+class ListsHalfInSilence(HostedGateway):
+    """Stops where the vendor stops, and does not say so."""
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        with suppress(GatewayUnavailable):
+            yield from super().list_payments(since, until)
+
+
+class ListsWhatIsOlder(HostedGateway):
+    """Forgets where the time begins."""
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        yield from super().list_payments(since - timedelta(days=30), until)
+
+
+class ListsWhatIsNewer(HostedGateway):
+    """Forgets where the time ends."""
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[ListedPayment]:
+        yield from super().list_payments(since, until + timedelta(days=30))
+
+
+class ListsWithoutTheMoney(HostedGateway):
+    """Tells that it was paid, and not how much."""
+
+    def _listed(self, data: Mapping[str, Any]) -> ListedPayment:
+        told = super()._listed(data)
+        return replace(told, update=replace(told.update, captured=None))
+
+
+class ListsAWish(HostedGateway):
+    """Takes what was paid for what was asked for; and another order for ours."""
+
+    def _listed(self, data: Mapping[str, Any]) -> ListedPayment:
+        return replace(super()._listed(data), order_id="another")
 
 
 def battery(adapter: type[HostedGateway]) -> type[GatewayContract]:

@@ -60,6 +60,7 @@ class TestAdyen(GatewayContract):
     signs_time = False
     signs_bytes = False
     declined = None
+    refuses_too_much = False
     rejected = Answer.json({"status": 422, "errorCode": "702", "errorType": "validation"}, 422)
 
     def make_gateway(self, api_base: str, secrets: Sequence[str], **options: Any) -> AdyenGateway:
@@ -78,6 +79,12 @@ class TestAdyen(GatewayContract):
             amount={"currency": currency, "value": amount},
             merchantReference=server.sessions[reference]["reference"],
         )
+
+    def reserve(self, server: Server, reference: str, amount: object, currency: str) -> None:
+        self.set_state(server, reference, "AUTHORISATION true", amount, currency)
+
+    def given_back(self, server: Server) -> int:
+        return sum("/refunds" in call.path for call in {call.key: call for call in server.requests}.values())
 
     def callback(self, server: Server, reference: str, *, secret: str, at: int) -> CallbackRequest:
         return signed(server.sessions[reference]["told"], key=secret)

@@ -83,6 +83,12 @@ class TestPayPal(GatewayContract):
         else:
             server.set_status(reference, word)
 
+    def reserve(self, server: Server, reference: str, amount: object, currency: str) -> None:
+        server._pay(server.sessions[reference], "authorizations", "CREATED")
+
+    def given_back(self, server: Server) -> int:
+        return sum(one.get("invoice_id") is not None for name, one in server.sessions.items() if name.startswith("R"))
+
     def callback(self, server: Server, reference: str, *, secret: str, at: int) -> CallbackRequest:
         *_, capture = server.sessions[reference]["purchase_units"][0]["payments"]["captures"]
         kind = f"PAYMENT.CAPTURE.{capture['status']}"

@@ -306,7 +306,7 @@ def test_the_list_tells_all_that_the_books_need(gateway: HostedGateway, gateway_
 
 def test_the_list_is_read_to_its_end(gateway: HostedGateway, gateway_server: GatewayServer) -> None:
     """Page after page, each payment once."""
-    gateway_server.page = 2
+    gateway_server.shown_at_once = 2
     names = [opened(gateway, number).transaction_id for number in range(5)]
 
     assert [one.update.transaction_id for one in listed(gateway, timedelta(hours=-1), timedelta(hours=1))] == names

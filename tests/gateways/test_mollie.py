@@ -65,7 +65,7 @@ class MollieServer(GatewayServer):
         self.refunds: dict[str, dict[str, Any]] = {}
         self.replies: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
         self.chargebacks: list[dict[str, Any]] = []
-        self.page_size = 250
+        self.shown_at_once = 250
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         if request.method == "GET":
@@ -93,7 +93,7 @@ class MollieServer(GatewayServer):
         newest = found[::-1]
         names = [one["id"] for one in newest]
         rest = newest[names.index(query["from"]) :] if "from" in query else newest
-        size = min(int(query["limit"]), self.page_size)
+        size = min(int(query["limit"]), self.shown_at_once)
         more = {"href": f"{self.url}v2/payments?from={rest[size]['id']}&limit=5"} if len(rest) > size else None
         return {"count": len(rest[:size]), "_embedded": {name: rest[:size]}, "_links": {"next": more}}
 

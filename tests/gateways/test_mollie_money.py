@@ -79,7 +79,7 @@ def test_a_refund_carries_our_id(gateway: MollieGateway, server: MollieServer) -
 
 def test_a_refund_is_found_by_our_id(gateway: MollieGateway, server: MollieServer) -> None:
     """Among all of its payment, page after page; one of the dashboard has no id of ours."""
-    server.page_size = 2
+    server.shown_at_once = 2
     payment = paid(gateway, server)
     made = [gateway.refund(back(payment, "1.00", f"r{number}")) for number in range(5)]
     server.refunds["re_9"] = {"id": "re_9", "status": "refunded", "paymentId": "tr_1", "metadata": None}
@@ -188,7 +188,7 @@ def test_the_list_tells_what_a_fetch_tells(gateway: MollieGateway, server: Molli
 
 def test_the_list_ends_where_it_gets_too_old(gateway: MollieGateway, server: MollieServer) -> None:
     """The newest come first: what is too new is passed over, and nothing is asked for behind the window."""
-    server.page_size = 2
+    server.shown_at_once = 2
     for number in range(8):
         with time_machine.travel(CREATED + number * HOUR, tick=False):
             open_payment(gateway, replace(REQUEST, idempotency_key=f"key-{number}"))

@@ -65,7 +65,7 @@ class StripeServer(GatewayServer):
         self.refunds: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, tuple[Any, tuple[int, dict[str, Any]]]] = {}
         self.captured_at_cancel = ""
-        self.page_size = 100
+        self.shown_at_once = 100
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         if request.method == "POST" and request.headers.get("content-type") != "application/x-www-form-urlencoded":
@@ -110,7 +110,7 @@ class StripeServer(GatewayServer):
         names = [one["id"] for one in within]
         after = asked.get("starting_after")
         rest = within[names.index(after) + 1 :] if after else within
-        size = min(int(asked["limit"]), self.page_size)
+        size = min(int(asked["limit"]), self.shown_at_once)
         return {"object": "list", "data": rest[:size], "has_more": len(rest) > size}
 
     def write(self, path: str, form: dict[str, Any]) -> tuple[int, dict[str, Any]]:

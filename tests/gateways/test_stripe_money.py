@@ -151,7 +151,7 @@ def test_a_refund_carries_our_id(gateway: StripeGateway, server: StripeServer) -
 
 def test_a_refund_is_found_by_our_id(gateway: StripeGateway, server: StripeServer) -> None:
     """Among all of its payment, page after page."""
-    server.page_size = 2
+    server.shown_at_once = 2
     payment = paid(gateway, server)
     made = [gateway.refund(back(payment, "1.00", f"r{number}")) for number in range(5)]
 
@@ -290,7 +290,7 @@ def test_the_list_tells_what_a_fetch_tells(gateway: StripeGateway, server: Strip
 @pytest.mark.usefixtures("at_noon")
 def test_the_list_is_read_to_its_end(gateway: StripeGateway, server: StripeServer) -> None:
     """Page after page, each session once; what other integrations opened names none of ours."""
-    server.page_size = 2
+    server.shown_at_once = 2
     for number in range(5):
         open_session(gateway, replace(REQUEST, idempotency_key=f"key-{number}"))
     server.sessions["cs_test_3"]["metadata"] = {}

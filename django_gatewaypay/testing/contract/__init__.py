@@ -11,6 +11,8 @@ class TestAcme(GatewayContract):
 
 from .callbacks import CallbackTests
 from .calls import CallTests
+from .lists import ListTests
+from .movements import CaptureTests, RefundTests
 from .secrecy import SecrecyTests
 from .shape import ShapeTests
 from .words import WordTests
@@ -18,7 +20,9 @@ from .words import WordTests
 __all__ = ["GatewayContract"]
 
 
-class GatewayContract(ShapeTests, CallTests, CallbackTests, WordTests, SecrecyTests):
+class GatewayContract(
+    ShapeTests, CallTests, CallbackTests, WordTests, RefundTests, CaptureTests, ListTests, SecrecyTests
+):
     """Subclass it as `Test…`, fill in what `bench.Bench` asks for, and pytest runs the rest.
 
     What does not apply is skipped by the gateway's flags, and by `signs_time` and `signs_bytes`.

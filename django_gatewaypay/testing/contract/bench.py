@@ -51,6 +51,8 @@ class Bench:
     """The vendor's "no" to a shopper; None, where its API never says it."""
     rejected: ClassVar[Answer] = Answer.error(422)
     """The vendor's "you asked wrongly"."""
+    refuses_too_much: ClassVar[bool] = True
+    """False: it takes a refund or a capture of any amount, and says no later, in a callback."""
 
     def make_gateway(self, api_base: str, secrets: Sequence[str], **options: Any) -> Gateway:
         """Your adapter; hand `options` (such as `timeout`) on to it."""
@@ -82,6 +84,21 @@ class Bench:
     def opened(self, server: Any) -> int:
         """How many sessions the vendor has opened."""
         return len(server.sessions)
+
+    def reserve(self, server: Any, reference: str, amount: object, currency: str) -> None:
+        """Make the vendor reserve the money of a session; `amount` has the form of the wire."""
+        words = [word for word, state in self.states.items() if state is State.AUTHORIZED]
+        if not words:
+            raise NotImplementedError(f"{type(self).__name__} has no word for what is reserved: it needs reserve().")
+        self.set_state(server, reference, words[0], amount, currency)
+
+    def given_back(self, server: Any) -> int:
+        """How many refunds the vendor has made."""
+        return len(server.refunds)
+
+    def show_at_once(self, server: Any, size: int) -> None:
+        """Let the vendor's lists have pages of `size`."""
+        server.shown_at_once = size
 
     # --- Leave these alone.
 
@@ -115,6 +132,11 @@ class Bench:
         return (paid or [*self.states])[0]
 
     @property
+    def taken_word(self) -> str:
+        """A word that means success when the vendor is asked."""
+        return next(word for word, state in self.states.items() if state is State.SUCCESS)
+
+    @property
     def nobody_reads(self) -> list[str]:
         """All secrets; the prefix of Standard Webhooks is none."""
         return [secret.removeprefix("whsec_") for secret in (*self.secrets, *self.credentials)]
@@ -124,7 +146,7 @@ class Bench:
         now, name = datetime.now(UTC), next(NAMES)
         return PaymentRequest(
             transaction_id=f"0199f0c2-7c1e-7000-8000-{name:012}",
-            order_id=f"order-{name}",
+            order_id=self.order_name(name),
             amount=money or self.amounts[0][0],
             callback_url="https://shop.example/payments/callbacks/contract/",
             return_url="https://shop.example/payments/return/contract/",
@@ -143,6 +165,27 @@ class Bench:
             amount=request.amount,
             payment_reference=session.payment_reference,
         )
+
+    def known(self, server: GatewayServer, gateway: Gateway, ref: PaymentRef) -> PaymentRef:
+        """The session as the core knows it once it has heard of the payment."""
+        if gateway.supports_fetch:
+            updates = [gateway.fetch_payment(ref)]
+        else:
+            secret = next(iter(self.secrets), "")
+            updates = gateway.parse_callback(
+                self.callback(server, ref.gateway_reference, secret=secret, at=int(time.time()))
+            )
+        told = next((update.payment_reference for update in updates if update.payment_reference), "")
+        return replace(ref, payment_reference=told or ref.payment_reference)
+
+    @staticmethod
+    def order_name(number: int) -> str:
+        """The host's order of a request."""
+        return f"order-{number}"
+
+    def order_of(self, ref: PaymentRef) -> str:
+        """The host's order of a session."""
+        return self.order_name(int(ref.transaction_id.rpartition("-")[2]))
 
     def writes(self, server: GatewayServer, gateway: Gateway) -> list[RecordedRequest]:
         """The calls that carried an idempotency key."""

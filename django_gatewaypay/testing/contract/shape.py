@@ -22,6 +22,8 @@ METHODS = {
     "supports_cancel": "cancel_payment",
     "supports_capture": "capture",
     "supports_refund": "refund",
+    "supports_find_refund": "find_refund",
+    "supports_list": "list_payments",
 }
 FOREIGN_URLS = ("https://evil.example/pay", "http://shop.example/pay", "javascript:alert(1)", "//evil.example/pay")
 THREADS = 32
@@ -35,7 +37,8 @@ class ShapeTests(Bench):
         written = {flag: getattr(type(gateway), name) is not getattr(Gateway, name) for flag, name in METHODS.items()}
 
         assert {flag: getattr(gateway, flag) for flag in METHODS} == written
-        assert gateway.supports_refund or not gateway.supports_partial_refund
+        assert gateway.supports_refund or not (gateway.supports_partial_refund or gateway.supports_find_refund)
+        assert gateway.supports_capture or not gateway.supports_several_captures
         assert gateway.signs_callbacks or gateway.supports_fetch, "an unsigned hint needs fetch_payment"
 
     def test_the_battery_has_enough_to_try(self, gateway: Gateway) -> None:
