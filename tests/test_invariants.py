@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
@@ -182,6 +183,56 @@ def test_a_broken_book_is_seen(row: Transaction, hosted: GatewayServer, name: st
     assert number in broken(ServerBooks(hosted))
     with pytest.raises(Violation):
         check_books()
+
+
+@pytest.fixture
+def accepted(hosted: GatewayServer) -> Transaction:
+    """A payment of too little that a person has taken as it is, delivered to its order."""
+    started = services.initiate(str(make_order().pk)).transaction
+    hosted.pay(started.gateway_reference, "5.00")
+    services.refresh(started.pk)
+    staff = get_user_model().objects.create_user("night")
+    services.accept(started.pk, reason="a regular customer", actor=staff)
+    for owed in Fulfilment.objects.all():
+        dispatch.deliver(owed.pk)
+    started.refresh_from_db()
+    return started
+
+
+def forget(row: Transaction, name: str) -> None:
+    event = last_move(row)
+    change(event, evidence={key: value for key, value in event.evidence.items() if key != name})
+
+
+FORGED: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
+    "taken for the whole by nobody": (1, lambda row: change(last_move(row), actor=None)),
+    "taken for the whole by the shop": (1, lambda row: change(last_move(row), source="system")),
+    "taken for the whole without a reason": (1, lambda row: change(last_move(row), note=" ")),
+    "nobody has agreed to it": (1, lambda row: forget(row, "agreed_minor")),
+    "another total was agreed to": (6, lambda row: evidence(row, agreed_minor=400)),
+    "agreed to beside the ledger": (6, lambda row: change(row, agreed_minor=400)),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_decision_that_nobody_has_taken_is_seen(accepted: Transaction, hosted: GatewayServer, name: str) -> None:
+    """A success of another total needs a person, a reason, and that very total in the ledger."""
+    number, plant = FORGED[name]
+    check_settled(hosted)
+    plant(accepted)
+
+    assert number in broken()
+
+
+def test_a_flag_that_went_by_itself_is_seen(row: Transaction) -> None:
+    """A second payment leaves the queue because somebody has said so, or not at all."""
+    second = make_transaction(State.SUCCESS, order=Order.objects.get(pk=row.order_id), gateway="wallet")
+    staff = get_user_model().objects.create_user("night")
+    services.accept(second.pk, reason="a gift", actor=staff)
+    check_settled()
+    change(second.events.get(actor=staff), evidence={})
+
+    assert broken() == {13}
 
 
 REWRITES: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
