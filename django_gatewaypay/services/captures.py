@@ -65,12 +65,18 @@ def capture(
     known = find_known(Capture, row, idempotency_key, asked)
     if known:
         return known
-    left = _left(row)
+    left, said = _left(row), reason.strip()[:255]
     minor = left if asked is None else asked
-    final = final or minor == left
-    _check_possible(row, minor, left, final=final)
-    wanted = Capture(transaction=row, amount_minor=minor, final=final, reason=reason.strip()[:255], actor=actor,
-                     idempotency_key=idempotency_key)  # fmt: skip
+    wanted = Capture(transaction=row, amount_minor=minor, reason=said, actor=actor, idempotency_key=idempotency_key)
+    wanted.final = final or minor == left
+    try:
+        _check_possible(wanted, left)
+    except (AmountNotLeft, InvalidTransition, MovementInProgress):
+        # The same request, sent twice at once, may have been a moment faster.
+        known = find_known(Capture, row, idempotency_key, asked)
+        if known is None:
+            raise
+        return known
     found = begin(wanted, source=source_of(actor) if source is Source.STAFF else source, asked=asked)
     logger.info(
         "captured capture=%s transaction=%s state=%s actor=%s",
@@ -102,20 +108,21 @@ def _left(row: Transaction) -> int:
     return min(left_to_capture(row), max(row.amount_minor - max(row.capturing_minor, row.captured_minor), 0))
 
 
-def _check_possible(row: Transaction, minor: int, left: int, *, final: bool) -> None:
+def _check_possible(wanted: Capture, left: int) -> None:
+    row = wanted.transaction
     if row.state != State.AUTHORIZED:
         raise InvalidTransition(f"A payment that is {row.state} has nothing reserved.")
     gateway = gateway_of(row)
     if not gateway.supports_capture:
         raise UnsupportedOperation(f"{gateway.name} cannot capture a payment.")
-    if not final and not gateway.supports_several_captures:
+    if not wanted.final and not gateway.supports_several_captures:
         raise UnsupportedOperation(f"{gateway.name} captures once: what is not captured then is let go.")
     earlier = Capture.objects.filter(transaction=row).exclude(state=MovementState.FAILED)
     if earlier.exclude(state=MovementState.SUCCEEDED).exists():
         raise MovementInProgress
     if earlier.filter(final=True).exists():
         raise InvalidTransition("The rest of this payment is let go already.")
-    if not 0 < minor <= left:
+    if not 0 < wanted.amount_minor <= left:
         raise AmountNotLeft
 
 
