@@ -122,6 +122,22 @@ def test_money_that_cannot_be_counted_is_not_taken_for_a_payment(staff: Any, kin
     check_settled()
 
 
+def test_a_payment_that_was_found_again_is_taken_by_a_person(hosted: GatewayServer, staff: Any) -> None:
+    """In full too: the gateway's list cannot say what we had asked for."""
+    started = services.initiate(str(make_order().pk)).transaction
+    hosted.pay(started.gateway_reference)
+    started.events.all().delete()
+    Transaction.objects.filter(pk=started.pk).delete()
+    services.reconcile(timezone.now() - timedelta(hours=1), apply=True)
+    found = services.refresh(started.pk)
+    assert (found.state, found.reason, order_of(found).fulfilments) == ("held", "recovered", 0)
+    accepted = services.accept(found.pk, reason=WHY, actor=staff)
+
+    assert (accepted.state, accepted.attention, accepted.agreed_minor) == ("success", "", 1999)
+    assert order_of(found).fulfilments == 1
+    check_settled(hosted)
+
+
 def test_what_was_given_back_is_not_taken(staff: Any) -> None:
     """An order is not fulfilled for money that has gone back."""
     short = hear(make_transaction(State.PENDING), says(State.SUCCESS, captured=euros("5.00"), refunded=euros("5.00")))
