@@ -348,6 +348,37 @@ def test_a_list_that_cannot_be_read_says_so(
     assert found == [datetime(2026, 11, 22, tzinfo=UTC)] * read
 
 
+@pytest.mark.parametrize(
+    ("verb", "body", "code"),
+    [
+        ("refund", {"amount": "many", "currency": "EUR"}, "amount"),
+        ("refund", {"amount": "0", "currency": "EUR"}, "amount"),
+        ("refund", {"amount": "1.00", "currency": "USD"}, "amount"),
+        ("refund", {"amount": "1.00"}, "bad_request"),
+        ("capture", {"amount": "1.00", "currency": "EUR"}, "not_authorized"),
+    ],
+)
+def test_the_scripted_gateway_refuses_by_name(
+    gateway: HostedGateway, gateway_server: GatewayServer, verb: str, body: dict[str, Any], code: str
+) -> None:
+    """A definite 422, and its books are as before."""
+    payment = paid(gateway, gateway_server)
+    with pytest.raises(GatewayRejected) as caught:
+        gateway.client.post(f"{verb}/{payment.gateway_reference}", json=body, idempotency_key="k-1")
+
+    assert (caught.value.status, caught.value.code) == (422, code)
+    assert gateway_server.refunds == {}
+
+
+@pytest.mark.parametrize("query", ["", "?since=2030-01-01T00:00:00Z", "?since=soon&until=later"])
+def test_the_scripted_gateway_lists_a_time_only(gateway: HostedGateway, query: str) -> None:
+    """Which one, has to be said."""
+    with pytest.raises(GatewayRejected) as caught:
+        gateway.client.get(f"list{query}")
+
+    assert caught.value.code == "bad_request"
+
+
 # --- What a gateway may lack.
 
 
