@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import URLPattern
 from openapi_schema_validator import OAS31Validator
@@ -15,12 +16,14 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from django_gatewaypay import urls
+from django_gatewaypay.models import TransactionEvent
 from django_gatewaypay.permissions import COOKIE
 from django_gatewaypay.testing.gateway_server import GatewayServer
-from django_gatewaypay.types import DECLINE_CODES, State, Status
+from django_gatewaypay.types import DECLINE_CODES, DisputeState, MovementState, RefundStatus, Source, State, Status
 from django_gatewaypay.views import problems
 
 from ..conftest import REPOSITORY
+from . import staff_answers
 from .answers import CALLBACK, INITIATE, NOBODY, SCENARIOS, Scenario, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,20 +84,28 @@ def test_its_paths_are_those_of_the_urlconf() -> None:
 
 @pytest.mark.parametrize("path", DESCRIPTION["paths"])
 def test_its_methods_are_those_that_the_views_take(path: str) -> None:
-    """Any other is answered 405."""
+    """Any other is answered 405, to whoever may use the view."""
     url = "/payments" + path.replace("{id}", NOBODY).replace("{alias}", "nowhere")
-    taken = {method for method in METHODS if Client().generic(method.upper(), url).status_code != 405}
+    client = Client()
+    client.force_login(get_user_model().objects.create_user("chief", is_superuser=True))
+    taken = {method for method in METHODS if client.generic(method.upper(), url).status_code != 405}
 
     assert taken == set(DESCRIPTION["paths"][path]) & set(METHODS)
 
 
 def test_its_words_are_those_of_the_code() -> None:
-    """States, statuses, decline codes, problem codes and the guest's cookie."""
+    """States, statuses, decline codes, problem codes, the words of movements and the guest's cookie."""
     fields = SCHEMAS["StatusFields"]["properties"]
+    words = {"State": State, "RefundStatus": RefundStatus, "MovementState": MovementState}
+    entry = SCHEMAS["LedgerEntry"]["properties"]
     text = (REPOSITORY / "docs/reference/openapi.yaml").read_text()
 
     assert set(fields["state"]["enum"]) == {str(state) for state in State}
     assert set(fields["status"]["enum"]) == {str(status) for status in Status}
+    assert {name: SCHEMAS[name]["enum"] for name in words} == {name: [*map(str, of)] for name, of in words.items()}
+    assert SCHEMAS["Dispute"]["properties"]["state"]["enum"] == [str(state) for state in DisputeState]
+    assert entry["kind"]["enum"] == list(TransactionEvent.Kind.values)
+    assert entry["source"]["enum"] == [str(source) for source in Source]
     assert set(SCHEMAS["Problem"]["properties"]["decline_code"]["enum"]) == DECLINE_CODES
     assert [code for _, _, code in problems.ANSWERS if not re.search(rf"\b{code}\b", text)] == []
     assert DESCRIPTION["components"]["securitySchemes"]["guest"]["name"] == COOKIE
@@ -142,6 +153,7 @@ def test_every_described_answer_is_given_by_some_scenario() -> None:
     """Nothing is described that was not seen."""
     seen = {(method.lower(), path, str(status)) for method, path, status, _ in SCENARIOS}
     seen |= {(method, path.rstrip("/"), status) for method, path, status in seen if path in {INITIATE, CALLBACK}}
+    assert {path for _, path, _ in seen} >= {staff_answers.LIST, staff_answers.ONE}
     described = {
         (method, path, status)
         for path, item in DESCRIPTION["paths"].items()
