@@ -15,7 +15,9 @@ from typing import Any
 import hypothesis
 import schemathesis
 import yaml
+from django.contrib.auth import get_user_model
 from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client
 from schemathesis.checks import not_a_server_error
 from schemathesis.core import NOT_SET
 from schemathesis.core.failures import FailureGroup
@@ -48,6 +50,7 @@ CHECKS = [
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 #: Cases of each operation and mode in a round; `initiate` has most to say.
 CASES = {"initiate": 8, "initiateWithoutSlash": 4}
+CSRF = "c" * 32
 NONSENSE = (
     "Bearer", "Bearer gwp_", "Bearer gwp_\xff", "bearer  gwp_a b", "Basic !!", "Basic YQ==", "Bearer " + "A" * 9000,
     "Digest", "\x00", "Token gwp_", "Bearer gwp_" + "A" * 43,
@@ -83,17 +86,24 @@ Change = Callable[[random.Random, Any], Any]
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody who has payments in every state, and orders to pay."""
+    """Somebody who has payments in every state, and orders to pay; and a member of staff who may do everything."""
 
     tokens: Mapping[str, str]
     orders: Sequence[str]
+    session: str
 
     @classmethod
     def settle(cls) -> "Owner":
         rows = [make_transaction(state) for state in State]
         orders = [make_order(currency=currency, price_minor=price) for currency, price in (("EUR", 1), ("JPY", 900))]
         orders += [make_order(mood="refuse"), make_order(price_minor=0), make_order(price_minor=10**16)]
-        return cls({str(row.pk): access.mint_token(row.pk) for row in rows}, [str(order.pk) for order in orders])
+        browser = Client()
+        browser.force_login(get_user_model().objects.create_user(f"chief-{rows[0].pk}", is_superuser=True))
+        return cls(
+            {str(row.pk): access.mint_token(row.pk) for row in rows},
+            [str(order.pk) for order in orders],
+            browser.cookies["sessionid"].value,
+        )
 
     def take(self, chance: random.Random, case: Any) -> Any:
         """The same case by this owner."""
@@ -108,7 +118,11 @@ class Owner:
                 case.body["gateway"] = chance.choice(("", "hosted"))
             if chance.random() < 0.8:
                 case.body["return_url"] = chance.choice(("", "/thanks/", "https://shop.example/x"))
-        case.headers["Authorization"] = f"Bearer {token}"
+        if case.path.startswith("/transactions/") and chance.random() < 0.9:
+            case.headers["Cookie"] = f"sessionid={self.session}; csrftoken={CSRF}"
+            case.headers["X-CSRFToken"] = CSRF
+        else:
+            case.headers["Authorization"] = f"Bearer {token}"
         return case
 
 
