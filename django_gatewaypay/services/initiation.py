@@ -188,7 +188,7 @@ def _wants_manual_capture(quote: Quote, gateway: Gateway) -> bool:
         OrderNotPayable: the quote wants it, and this gateway does not offer it.
         ImproperlyConfigured: so does the alias; or there is no such word.
     """
-    word = quote.capture or settings.GATEWAYS[gateway.alias].get("CAPTURE") or "auto"
+    word = quote.capture or settings.GATEWAYS.get(gateway.alias, {}).get("CAPTURE") or "auto"
     if word not in CAPTURE_WORDS:
         raise ImproperlyConfigured(f'A capture is "auto" or "manual", not {word!r} ({gateway.alias}).')
     if word == "manual" and not gateway.supports_capture:

@@ -1,0 +1,53 @@
+"""The words that the core and the adapters share: frozen, typed, free of Django."""
+
+from .messages import (
+    CallbackRequest,
+    DisputeUpdate,
+    ListedPayment,
+    NextAction,
+    PaymentRef,
+    PaymentRequest,
+    PaymentSession,
+    PaymentUpdate,
+    RefundRequest,
+    RefundUpdate,
+)
+from .words import (
+    CLOSED_STATES,
+    DECLINE_CODES,
+    FINAL_STATES,
+    OPEN_STATES,
+    UNANSWERED_MOVEMENTS,
+    DisputeState,
+    MovementState,
+    RefundState,
+    RefundStatus,
+    Source,
+    State,
+    Status,
+)
+
+__all__ = [
+    "CLOSED_STATES",
+    "DECLINE_CODES",
+    "FINAL_STATES",
+    "OPEN_STATES",
+    "UNANSWERED_MOVEMENTS",
+    "CallbackRequest",
+    "DisputeState",
+    "DisputeUpdate",
+    "ListedPayment",
+    "MovementState",
+    "NextAction",
+    "PaymentRef",
+    "PaymentRequest",
+    "PaymentSession",
+    "PaymentUpdate",
+    "RefundRequest",
+    "RefundState",
+    "RefundStatus",
+    "RefundUpdate",
+    "Source",
+    "State",
+    "Status",
+]
