@@ -48,7 +48,7 @@ def browse(
         cursor: the `next` of the page before.
     """
     named = {"order_id": order_id, "gateway": gateway, "state": state}
-    rows = Transaction.objects.filter(**{name: value for name, value in named.items() if value})
+    rows: QuerySet[Transaction] = Transaction.objects.filter(**{name: value for name, value in named.items() if value})
     if attention:
         rows = _flagged(rows, attention)
     if refund_status:

@@ -8,8 +8,6 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import TypeVar
 
 from django.db.models import Q
 from django.utils import timezone
@@ -20,8 +18,9 @@ from ..lifecycle import apply_update
 from ..models import Transaction
 from ..registry import gateways as registry
 from ..types import CLOSED_STATES, ListedPayment, PaymentUpdate, Source, State
-from . import access
+from . import access, matching
 from .comparing import Finding, Kind, compare, ended_unpaid, has_money, is_other_session
+from .matching import batches, finder
 from .moments import as_theirs
 from .recovering import recover
 from .refreshing import ask_gateway, asked_nothing, is_other_mode, refresh
@@ -34,10 +33,8 @@ logger = logging.getLogger("gatewaypay.reconcile")
 
 #: How much is compared at once: the ids of so much time are kept.
 WINDOW = timedelta(days=1)
-BATCH = 200
 UNKNOWN_THERE = frozenset({404, 410})
 Progress = Callable[[Account], None]
-Item = TypeVar("Item")
 
 
 def reconcile(
@@ -111,7 +108,7 @@ class Run:
         if not self.account.listed:
             return seen
         try:
-            for page in _batches(self.gateway.list_payments(as_theirs(start), as_theirs(end))):
+            for page in batches(self.gateway.list_payments(as_theirs(start), as_theirs(end))):
                 seen |= self._compare_page(page)
                 self.progress(self.account)
         except UnsupportedOperation:
@@ -119,7 +116,7 @@ class Run:
         return seen
 
     def _compare_page(self, page: Sequence[ListedPayment]) -> set[uuid.UUID]:
-        find, seen = _finder(self.account.alias, page), set[uuid.UUID]()
+        find, seen = finder(self.account.alias, page), set[uuid.UUID]()
         for listed in page:
             self.account.theirs += 1
             row = find(listed)
@@ -189,7 +186,7 @@ class Run:
     def _read_ours(self, start: datetime, end: datetime, seen: set[uuid.UUID]) -> None:
         """Ask about every payment of ours that was in no list."""
         asked = set[uuid.UUID]()
-        for rows in _batches(self._ours(start, end)):
+        for rows in batches(self._ours(start, end)):
             for row in rows:
                 if row.pk not in seen and row.pk not in self.asked and self._is_expected(row):
                     asked.add(row.pk)
@@ -201,12 +198,12 @@ class Run:
         """Our payments that the gateway has, by keyset: no cursor stays open while a gateway is asked."""
         rows = Transaction.objects.filter(gateway=self.account.alias, created_at__gte=start, created_at__lt=end)
         rows = rows.exclude(gateway_reference="").order_by("created_at", "pk")
-        batch = list(rows[:BATCH])
+        batch = list(rows[: matching.BATCH])
         while batch:
             yield from batch
             last = batch[-1]
             later = Q(created_at__gt=last.created_at) | Q(created_at=last.created_at, pk__gt=last.pk)
-            batch = list(rows.filter(later, created_at__gte=last.created_at)[:BATCH])
+            batch = list(rows.filter(later, created_at__gte=last.created_at)[: matching.BATCH])
 
     def _is_expected(self, row: Transaction) -> bool:
         """A list of payments need not have what was never paid."""
@@ -262,9 +259,7 @@ class Run:
             poll_one(row.pk)
         try:
             return refresh(row.pk, source=Source.POLL)
-        except GatewayError as error:
-            if asked_nothing(error):
-                raise
+        except GatewayError:
             self.account.unanswered += 1
             return row
 
@@ -287,30 +282,3 @@ class Run:
                 mended=mended,
             )
         )
-
-
-def _finder(alias: str, page: Sequence[ListedPayment]) -> Callable[[ListedPayment], Transaction | None]:
-    """Our rows of a page, read at once: by our id; by the gateway's where it names no id."""
-    by_id = Transaction.objects.in_bulk({pk for one in page if (pk := access.parse_id(one.update.transaction_id))})
-    nameless = [one.update for one in page if not one.update.transaction_id]
-    ours = Transaction.objects.filter(gateway=alias)
-    sessions = {one.gateway_reference for one in nameless} - {""}
-    by_session = {row.gateway_reference: row for row in ours.filter(gateway_reference__in=sessions)}
-    payments = {one.payment_reference for one in nameless if not one.gateway_reference} - {""}
-    by_payment = {row.payment_reference: row for row in ours.filter(payment_reference__in=payments)}
-
-    def find(listed: ListedPayment) -> Transaction | None:
-        update = listed.update
-        if update.transaction_id:
-            pk = access.parse_id(update.transaction_id)
-            return by_id.get(pk) if pk else None
-        return by_session.get(update.gateway_reference) or by_payment.get(update.payment_reference)
-
-    return find
-
-
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """So many at a time, the last of them fewer."""
-    rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
-        yield batch

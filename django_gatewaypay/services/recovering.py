@@ -61,7 +61,8 @@ def _row_of(alias: str, listed: ListedPayment) -> Transaction | None:
 
 def _amount_of(listed: ListedPayment) -> Money | None:
     """What was asked for, as far as the gateway remembers."""
-    amount = listed.amount or listed.update.captured or listed.update.authorized
+    told = (listed.amount, listed.update.captured, listed.update.authorized)
+    amount = next((money for money in told if money is not None), None)
     try:
         return amount if amount is not None and to_minor(amount) > 0 else None
     except InvalidAmount:

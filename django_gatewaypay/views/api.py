@@ -12,7 +12,7 @@ from rest_framework import parsers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -49,7 +49,8 @@ class StrictJSONParser(parsers.JSONParser):
 class PaymentView(APIView):
     """What all our API views have in common."""
 
-    permission_classes = (AllowAny,)  # ownership is checked per transaction, see permissions.py
+    # Ownership is checked per transaction, see permissions.py.
+    permission_classes: tuple[type[BasePermission], ...] = (AllowAny,)
     throttle_classes = (RateLimit,)
     throttle_scope = "status"
     renderer_classes = (JSONRenderer,)
