@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -32,6 +33,54 @@ MAX_FRAME = 1024
 FRAMES_PER_MINUTE = 20
 MAX_AGE_SECONDS = 35 * 60
 NORMAL, REFUSED = 1000, 1008
+#: How often a process looks whether its channel layer is there.
+WATCH_EVERY_SECONDS = 2
+WATCH_GROUP = "gatewaypay.watch"
+
+
+class LayerWatch:
+    """One for each event loop with open sockets: what was said while the layer was away, every socket reads itself."""
+
+    loops: WeakKeyDictionary[asyncio.AbstractEventLoop, "LayerWatch"] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.sockets: set[TransactionConsumer] = set()
+        self.task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def here(cls) -> "LayerWatch":
+        """The watch of the running loop."""
+        return cls.loops.setdefault(asyncio.get_running_loop(), cls())
+
+    def add(self, socket: "TransactionConsumer") -> None:
+        self.sockets.add(socket)
+        if self.task is None:
+            self.task = asyncio.create_task(self.run(socket.channel_layer))
+
+    def remove(self, socket: "TransactionConsumer") -> None:
+        self.sockets.discard(socket)
+        if self.task and not self.sockets:
+            self.task.cancel()
+            self.task = None
+
+    async def run(self, layer: Any) -> None:
+        """Look again and again; one socket after the other, so that the database is not asked for all at once."""
+        there = True
+        while True:
+            await asyncio.sleep(WATCH_EVERY_SECONDS)
+            before, there = there, await is_there(layer)
+            for socket in list(self.sockets) if there and not before else ():
+                await socket.read_again()
+
+
+async def is_there(layer: Any) -> bool:
+    """Whether a message would reach the layer's server."""
+    try:
+        await asyncio.wait_for(layer.group_send(WATCH_GROUP, {"type": "transaction.nudge"}), WATCH_EVERY_SECONDS)
+    except Exception as error:  # noqa: BLE001 - every layer has errors of its own for a server that is away
+        logger.warning("channel layer away error=%s", type(error).__name__)
+        return False
+    return True
 
 
 class TransactionConsumer(AsyncWebsocketConsumer):
@@ -64,12 +113,14 @@ class TransactionConsumer(AsyncWebsocketConsumer):
             logger.warning("not joined transaction=%s error=%s", pk, type(error).__name__)
             return False
         self.group = group_name(pk)
+        LayerWatch.here().add(self)
         return True
 
     async def disconnect(self, code: int) -> None:
         if self.closer:
             self.closer.cancel()
         if self.group:
+            LayerWatch.here().remove(self)
             await self.channel_layer.group_discard(self.group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -87,6 +138,13 @@ class TransactionConsumer(AsyncWebsocketConsumer):
     async def transaction_nudge(self, event: dict[str, Any]) -> None:
         """Something changed: read it."""
         await self.send_snapshot()
+
+    async def read_again(self) -> None:
+        """After a time without nudges; a socket that cannot be served does not keep the others waiting."""
+        try:
+            await self.send_snapshot()
+        except Exception:
+            logger.exception("not read again transaction=%s", self.pk)
 
     async def send_snapshot(self) -> None:
         """Send the row as it is now, if that is news; close when there will be none."""

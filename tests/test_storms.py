@@ -270,14 +270,26 @@ def test_an_answer_that_is_not_described_is_seen(api: None, monkeypatch: Patch) 
 # --- The report.
 
 
+COPIES = {"kind": "copies", "events": 20, "sent": 2000, "effects": 19, "inbox": 20, "a second": 1, "p99 ms": 1}
+FLOOD = {"kind": "flood", "forged": 1, "forged a second": 1, "good": 1, "good p99 ms": 1000}
+SLOW = "p99 of good callbacks meanwhile, ms"
+
+
+def red(*, quick: bool) -> set[str]:
+    """The figures that are not met."""
+    figures = Storms().figures([{**one, "wrong": 0} for one in (COPIES, FLOOD)], quick=quick)
+    return {figure.name for figure in figures if not figure.met}
+
+
 def test_a_missing_effect_and_a_slow_answer_turn_their_figures_red() -> None:
     """Nothing is met by default."""
-    copies = {"kind": "copies", "events": 20, "sent": 2000, "effects": 19, "inbox": 20, "a second": 1, "p99 ms": 1}
-    flood = {"kind": "flood", "forged": 1, "forged a second": 1, "good": 1, "good p99 ms": 1000}
-    figures = Storms().figures([{**one, "wrong": 0} for one in (copies, flood)], quick=True)
-    red = {figure.name for figure in figures if not figure.met}
+    assert {"effects", SLOW, "spoiled callbacks", "schema-driven requests"} <= red(quick=False)
 
-    assert {"effects", "p99 of good callbacks meanwhile, ms", "spoiled callbacks", "schema-driven requests"} <= red
+
+def test_before_a_merge_slowness_is_told_and_not_judged() -> None:
+    """Other work on the machine is no mistake of the code; a missing effect is one on any machine."""
+    assert SLOW not in red(quick=True)
+    assert "effects" in red(quick=True)
 
 
 def test_a_violation_names_the_command_that_replays_it(monkeypatch: Patch) -> None:

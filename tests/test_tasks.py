@@ -335,7 +335,7 @@ def test_a_dead_broker_is_a_line_in_the_log(dead: Celery, caplog: pytest.LogCapt
 
     ours = [record.getMessage() for record in caplog.records if record.name == "gatewaypay.celery"]
     assert taken is False
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4  # kombu alone knocks for six seconds
     assert ours == ["broker unavailable task=gatewaypay.sweep error=OperationalError"]
     assert "canary" not in caplog.text
 

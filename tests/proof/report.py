@@ -24,9 +24,12 @@ off goes on where it was. {size}
 def write(home: Path, *, quick: bool, shown: Iterable[str]) -> bool:
     """Report what has been run; whether every bar of the shown parts is met.
 
-    The full size goes into the documentation, the quick one beside its results.
+    The full size goes into the documentation, the quick one beside its results. Of a part that has no piece in this
+    checkout, the documentation keeps what it says.
     """
+    known = {} if quick else _known()
     told = {name: _tell(name, home / name, quick=quick) for name in NAMES}
+    told |= {name: one for name, one in known.items() if name in told and not told[name]["commits"]}
     data = REPOSITORY / ".prove" / "quick.json" if quick else DATA
     page = REPOSITORY / ".prove" / "quick.md" if quick else PAGE
     data.write_text(json.dumps(told, indent=1) + "\n")
@@ -37,6 +40,10 @@ def write(home: Path, *, quick: bool, shown: Iterable[str]) -> bool:
         for figure in one["figures"]:
             print(f"  {'ok ' if figure['met'] else 'NOT MET'} {_line(figure)}")
     return all(figure["met"] for one in chosen.values() for figure in one["figures"])
+
+
+def _known() -> dict[str, Any]:
+    return dict(json.loads(DATA.read_text())) if DATA.exists() else {}
 
 
 def _tell(name: str, folder: Path, *, quick: bool) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Storms(Part):
             *_copies_figures(of["copies"], wanted["copies"]),
             *_mutated_figures(of["mutated"], wanted["mutated"]),
             *_schema_figures(of["schema"], wanted["schema"]),
-            *_flood_figures(of["flood"]),
+            *_flood_figures(of["flood"], quick=quick),
         ]
 
 
@@ -167,7 +167,8 @@ def _schema_figures(results: Sequence[Mapping[str, Any]], wanted: int) -> list[F
     ]
 
 
-def _flood_figures(results: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def _flood_figures(results: Sequence[Mapping[str, Any]], *, quick: bool) -> list[Figure]:
+    """How slow it was is judged on a machine that does nothing else, and not before a merge."""
     slowest = max((result["good p99 ms"] for result in results), default=0)
     pace = min((result["forged a second"] for result in results), default=0)
     forged, good = (f"{_sum(results, name)} in all" for name in ("forged", "good"))
@@ -175,5 +176,7 @@ def _flood_figures(results: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [
         Figure("forged callbacks a second", pace, "", True, f"{forged}, the client on the same machine"),
         Figure("forged callbacks refused, and nothing written", refused, "all", refused == "all"),
-        Figure("p99 of good callbacks meanwhile, ms", slowest, "< 1000", slowest < 1000, good),
+        Figure(
+            "p99 of good callbacks meanwhile, ms", slowest, "" if quick else "< 1000", quick or slowest < 1000, good
+        ),
     ]
