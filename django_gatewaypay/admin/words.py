@@ -189,7 +189,7 @@ def given_back(row: Transaction) -> str:
     """Whether money went back, in two words at most."""
     if row.refund_status is RefundStatus.NONE:
         return ""
-    return gettext("refunded") if row.refund_status is RefundStatus.FULL else gettext("partly refunded")
+    return gettext("refunded in full") if row.refund_status is RefundStatus.FULL else gettext("partly refunded")
 
 
 def who_said(event: TransactionEvent) -> str:

@@ -247,7 +247,7 @@ def test_a_list_shows_what_went_back(admin_client: Client) -> None:
     Transaction.objects.filter(pk=part.pk).update(refunded_minor=500)
     shown = {row: page(admin_client, LIST, q=row.order_id) for row in (whole, part, none)}
 
-    assert 'gwp-badge-refunded">refunded<' in shown[whole]
+    assert 'gwp-badge-refunded">refunded in full<' in shown[whole]
     assert 'gwp-badge-refunded">partly refunded<' in shown[part]
     assert "gwp-badge-refunded" not in shown[none]
 
