@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from django_gatewaypay import services
+from django_gatewaypay.admin.words import ATTENTION
 from django_gatewaypay.lifecycle import Verdict, apply_update
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.services import notices
@@ -251,6 +252,8 @@ def test_every_code_has_its_words() -> None:
     """The same as in the admin, and those of the how-to."""
     from tests.docs.test_docs import first_cells, read
 
+    in_admin = {code: str(words.label) for code, words in ATTENTION.items()}
+    assert {code: str(text) for code, text in notices.WORDS.items()} == in_admin
     assert set(first_cells(read("docs/how-to/attention.md"))) <= notices.WORDS.keys()
 
 

@@ -620,6 +620,21 @@ def test_a_list_that_names_a_payment_twice_writes_it_once(hosted: GatewayServer)
     assert Transaction.objects.count() == 1
 
 
+def test_a_host_without_time_zones_finds_its_payments_too(hosted: GatewayServer, settings: Any) -> None:
+    """Its times are naive, the gateway's are not."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Kolkata"
+    stale, lost = start(), pay(hosted)
+    hosted.pay(stale.gateway_reference)
+    forget(lost)
+    report = compare(apply=True)
+
+    found = Transaction.objects.get(pk=lost.pk)
+    assert (report.left, report.counts[Kind.MISSING_HERE], found.state) == (0, 1, "held")
+    assert abs(found.created_at - lost.created_at) < timedelta(seconds=5)
+    assert Transaction.objects.get(pk=stale.pk).state == "success"
+
+
 def test_the_guest_who_paid_sees_the_payment_again(hosted: GatewayServer, client: Any) -> None:
     """The token and the cookie follow from the id."""
     order = make_order()
