@@ -1,5 +1,6 @@
 """What every list of the admin has: it is read-only, it does not count, and it says so when the clock stands."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -10,15 +11,17 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from .. import services
 from ..models import Transaction
 from ..money import format_minor
 
-__all__ = ["OpenEndedList", "ReadOnlyAdmin", "badge", "money"]
+__all__ = ["OpenEndedList", "ReadOnlyAdmin", "badge", "moment", "money"]
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -81,7 +84,10 @@ class ReadOnlyAdmin(ModelAdmin):
                 "Nothing has been asked, expired or tried again for %d minutes: neither beat nor gatewaypay_tick runs."
             )
             messages.error(request, text % (found.waiting.total_seconds() // 60))
-        context = {"may_see_home": request.user.has_perm("gatewaypay.view_transaction")}
+        context = {
+            "title": capfirst(self.opts.verbose_name_plural),
+            "may_see_home": request.user.has_perm("gatewaypay.view_transaction"),
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_search_results(
@@ -130,6 +136,11 @@ class ReadOnlyAdmin(ModelAdmin):
 
 def badge(kind: str, text: object) -> SafeString:
     return format_html('<span class="gwp-badge gwp-badge-{}">{}</span>', kind, text)
+
+
+def moment(when: datetime) -> str:
+    """A time as our lists write it: short, and the same in every language."""
+    return date_format(when, "Y-m-d H:i")
 
 
 def money(minor: int, currency: str) -> str:

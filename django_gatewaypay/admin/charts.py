@@ -8,7 +8,7 @@ from .figures import Day, Hour
 __all__ = ["Chart", "draw"]
 
 STEP, BAR = 20, 14
-LEFT, TOP, TALL = 34, 10, 96
+LEFT, TOP, TALL = 46, 10, 96
 RATE_TOP, RATE_TALL = 140, 36
 #: Every sixth hour has its name written under it.
 NAMED = 6
@@ -107,6 +107,6 @@ def column(hour: Hour, x: int, top: int) -> Column:
 
 
 def scale(most: int) -> int:
-    """The first of 1, 2, 5, 10, 20, 50 … that is enough."""
+    """The first number of one digit and noughts that is enough."""
     power = int("1" + "0" * (len(str(max(most, 1))) - 1))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= most)
+    return -(-most // power) * power or 1

@@ -124,7 +124,7 @@ class ActingAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "media": self.media,
             "title": verb.label,
-            "subtitle": None,
+            "subtitle": payment and gettext("Order %s") % payment.order_id,
             "verb": verb,
             "form": form,
             "facts": self.facts(subject),

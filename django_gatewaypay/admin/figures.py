@@ -145,7 +145,8 @@ def attention() -> tuple[Amount, dict[str, int]]:
     flagged = Transaction.objects.exclude(attention="").order_by("-created_at")
     texts = list(flagged.values_list("attention", flat=True)[: MOST_FLAGGED + 1])
     codes = Counter(code for text in texts for code in text.split())
-    return Amount(min(len(texts), MOST_FLAGGED), len(texts) > MOST_FLAGGED), dict(codes.most_common())
+    often = sorted(codes.items(), key=lambda one: (-one[1], one[0]))
+    return Amount(min(len(texts), MOST_FLAGGED), len(texts) > MOST_FLAGGED), dict(often)
 
 
 def dead(model: type[Callback | Fulfilment]) -> Amount:

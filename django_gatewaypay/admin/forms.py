@@ -10,11 +10,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..money import InvalidAmount, Money, format_minor, parse_amount
+from ..types import MovementState
 from .base import money
 from .situation import Situation
 from .words import ATTENTION
 
-__all__ = ["CaptureForm", "DecisionForm", "PlainForm", "ReasonForm", "RefundForm", "ResolveForm"]
+__all__ = ["CaptureForm", "ConcludeForm", "DecisionForm", "PlainForm", "ReasonForm", "RefundForm", "ResolveForm"]
 
 
 class AmountField(forms.CharField):
@@ -106,6 +107,20 @@ class CaptureForm(KeyForm):
                 label=_("The rest"), choices=[("go", let_go), ("keep", keep)], initial="go", widget=forms.RadioSelect
             )
         self.order_fields(self.field_order)
+
+
+class ConcludeForm(ReasonForm):
+    """What somebody has seen at the gateway's console."""
+
+    field_order = ("became", "reason")
+    became = forms.ChoiceField(
+        label=_("What became of it"),
+        choices=[
+            (MovementState.SUCCEEDED.value, _("the money went back to the shopper")),
+            (MovementState.FAILED.value, _("it was not made: the money is still here")),
+        ],
+        widget=forms.RadioSelect,
+    )
 
 
 class DecisionForm(ReasonForm):

@@ -10,21 +10,22 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import services
+from ..lifecycle.movements import GIVEN_UP
 from ..models import Capture, Dispute, Movement, Refund
 from ..services.access import parse_id
 from ..types import MovementState, Source
-from .base import ReadOnlyAdmin, badge, money
+from .base import ReadOnlyAdmin, badge, moment, money
 from .confirming import ActingAdmin
 from .filters import ApprovalFilter, time_filter
-from .forms import PlainForm, ReasonForm
+from .forms import ConcludeForm, PlainForm, ReasonForm
 from .searching import payment_ids
+from .situation import ENDED_MOVEMENTS
 from .verbs import Cleaned, Verb
 from .words import Said, moved
 
 __all__ = ["CaptureAdmin", "DisputeAdmin", "RefundAdmin"]
 
 Row = TypeVar("Row", Refund, Capture)
-ENDED = frozenset({MovementState.SUCCEEDED, MovementState.FAILED})
 
 
 def retry(request: HttpRequest, movement: Row, cleaned: Cleaned) -> Said:
@@ -43,9 +44,14 @@ def withdraw(request: HttpRequest, refund: Refund, cleaned: Cleaned) -> Said:
     )
 
 
+def conclude(request: HttpRequest, refund: Refund, cleaned: Cleaned) -> Said:
+    state = MovementState(cleaned["became"])
+    return moved(services.conclude_refund(refund.pk, state, reason=cleaned["reason"], actor=request.user))
+
+
 def can_retry(movement: Movement, user: Any) -> bool:
     waits = isinstance(movement, Refund) and (movement.waits_for_approval or movement.foreign)
-    return movement.state not in ENDED and not waits
+    return movement.state not in ENDED_MOVEMENTS and not waits
 
 
 def can_approve(refund: Refund, user: Any) -> bool:
@@ -54,6 +60,10 @@ def can_approve(refund: Refund, user: Any) -> bool:
 
 def can_withdraw(refund: Refund, user: Any) -> bool:
     return refund.waits_for_approval
+
+
+def can_conclude(refund: Refund, user: Any) -> bool:
+    return refund.state in GIVEN_UP and refund.next_attempt_at is None
 
 
 def retrying(permission: str) -> Verb:
@@ -91,22 +101,36 @@ REFUND_VERBS = (
         form=ReasonForm,
     ),
     retrying("refund_transaction"),
+    Verb(
+        name="conclude",
+        permission="resolve_transaction",
+        label=_("Say what became of it"),
+        explains=_("The gateway has given up answering. You have looked at its console, and say what you saw there."),
+        legal=can_conclude,
+        act=conclude,
+        form=ConcludeForm,
+        asks=True,
+    ),
 )
 
 
 class MovementAdmin(ActingAdmin):
     """What refunds and captures have in common."""
 
-    list_display = ("amount", "order", "state_badge", "reason", "actor", "created_at", "attempts", "last_error")
+    list_display = ("amount", "order", "state_badge", "reason", "actor", "created")
     search_fields = ("gateway_reference",)
     search_help_text = _("Order, shopper's e-mail, reference of the payment or of this, or an id")
     list_select_related = ("transaction", "actor")
-    sortable_by = ("created_at",)
+    sortable_by = ("created",)
     change_form_template = "admin/gatewaypay/movement_form.html"
 
     @admin.display(description=_("amount"))
     def amount(self, row: Movement) -> str:
         return money(row.amount_minor, row.transaction.currency)
+
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, row: Movement) -> str:
+        return moment(row.created_at)
 
     @admin.display(description=_("order"))
     def order(self, row: Movement) -> SafeString:
@@ -200,12 +224,12 @@ class DueFilter(admin.SimpleListFilter):
 class DisputeAdmin(ReadOnlyAdmin):
     """Money that a bank takes back, or may."""
 
-    list_display = ("gateway_reference", "amount", "order", "state_badge", "reason", "due_at", "opened_at")
+    list_display = ("gateway_reference", "amount", "order", "state_badge", "reason", "due", "opened")
     list_filter = ("state", DueFilter, time_filter("opened_at"))
     search_fields = ("gateway_reference",)
     search_help_text = _("Order, shopper's e-mail, reference of the payment or of the dispute")
     list_select_related = ("transaction",)
-    sortable_by = ("opened_at",)
+    sortable_by = ("opened",)
     fields = (
         ("gateway_reference", "amount", "order"),
         ("state_badge", "reason"),
@@ -225,6 +249,14 @@ class DisputeAdmin(ReadOnlyAdmin):
     @admin.display(description=_("amount"))
     def amount(self, row: Dispute) -> str:
         return money(row.amount_minor, row.currency) if row.amount_minor is not None else "—"
+
+    @admin.display(description=_("answer due"))
+    def due(self, row: Dispute) -> str:
+        return moment(row.due_at) if row.due_at else "—"
+
+    @admin.display(description=_("opened"), ordering="opened_at")
+    def opened(self, row: Dispute) -> str:
+        return moment(row.opened_at)
 
     @admin.display(description=_("order"))
     def order(self, row: Dispute) -> SafeString:

@@ -16,10 +16,12 @@ from ..lifecycle import left_to_capture, left_to_refund
 from ..models import Capture, Dispute, Fulfilment, Refund, Transaction
 from ..registry import gateways
 from ..services.refreshing import payment_ref
-from ..types import UNANSWERED_MOVEMENTS, PaymentUpdate
-from .base import money
+from ..types import UNANSWERED_MOVEMENTS, MovementState, PaymentUpdate
+from .base import moment, money
 
-__all__ = ["Answer", "Situation", "ask"]
+__all__ = ["ENDED_MOVEMENTS", "Answer", "Situation", "ask"]
+
+ENDED_MOVEMENTS = frozenset({MovementState.SUCCEEDED, MovementState.FAILED})
 
 #: Nobody reads more than this of one kind at one payment; the lists have the rest.
 MOST = 200
@@ -62,7 +64,9 @@ class Situation:
 
     @property
     def left_to_capture(self) -> int:
-        return left_to_capture(self.row)
+        """What is reserved still, and not more than was asked for."""
+        row = self.row
+        return min(left_to_capture(row), max(row.amount_minor - max(row.capturing_minor, row.captured_minor), 0))
 
     @cached_property
     def is_fulfilled(self) -> bool:
@@ -75,8 +79,14 @@ class Situation:
         return any(refund.state in UNANSWERED_MOVEMENTS for refund in self.refunds)
 
     @property
-    def capture_is_open(self) -> bool:
-        return any(capture.state in UNANSWERED_MOVEMENTS for capture in self.captures)
+    def may_take_more(self) -> bool:
+        """No capture is on its way, and none of those that came through was the last."""
+        left = [capture for capture in self.captures if capture.state != MovementState.FAILED]
+        return all(capture.state == MovementState.SUCCEEDED and not capture.final for capture in left)
+
+    @property
+    def capture_is_on_its_way(self) -> bool:
+        return any(capture.state not in ENDED_MOVEMENTS for capture in self.captures)
 
     def sums(self) -> list[tuple[str, str]]:
         """The money of the payment, each sum with its name; what is nothing is left out."""
@@ -91,6 +101,18 @@ class Situation:
             (gettext("Can still go back"), self.left_to_refund),
         ]
         return [(name, money(minor, row.currency)) for name, minor in sums if minor]
+
+    def references(self) -> list[tuple[str, str]]:
+        """Where and by whom it is paid, and what the gateway calls it."""
+        row = self.row
+        known = [
+            (gettext("Gateway"), row.gateway),
+            (gettext("Gateway reference"), row.gateway_reference),
+            (gettext("Payment reference"), row.payment_reference),
+            (gettext("Shopper"), str(row.user or "")),
+            (gettext("Begun"), moment(row.created_at)),
+        ]
+        return [(name, text) for name, text in known if text]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Entry:
 
     Args:
         kind: "event", "callback" or "fulfilment"; of an event also its own kind.
-        badges: the states that it went through, from the first to the last.
+        badges: the states that it went through, from the first to the last, each as it is and as it is called.
         who: who said or did it, and where it came from.
         said: what was said, each with its name; redacted where it was taken in.
     """
@@ -40,12 +40,16 @@ class Entry:
     kind: str
     title: str
     who: list[str]
-    badges: list[str] = field(default_factory=list)
+    badges: list[tuple[str, Any]] = field(default_factory=list)
     detail: str = ""
     late: bool = False
     said: list[tuple[str, str]] = field(default_factory=list)
-    callback: Callback | None = None
-    fulfilment: Fulfilment | None = None
+    letter: Callback | Fulfilment | None = None
+
+    @property
+    def name(self) -> str:
+        """What the letter is called where it is listed."""
+        return getattr(self.letter, "event_id", "") or getattr(self.letter, "key", "")
 
 
 def timeline(row: Transaction) -> list[Entry]:
@@ -68,33 +72,34 @@ def of_ledger(row: Transaction) -> Iterator[Entry]:
             late=event.late,
             who=[text for text in (who_said(event), str(event.actor or ""), event.note) if text],
             said=[*pairs(said), *pairs(raw, "raw ")],
-            callback=event.callback,
+            letter=event.callback,
         )
 
 
 MOVEMENTS = frozenset({Kind.CAPTURE, Kind.REFUND, Kind.DISPUTE})
 
 
-def badges_of(event: TransactionEvent) -> list[str]:
+def badges_of(event: TransactionEvent) -> list[tuple[str, Any]]:
     """Where a payment moved, or where its refund, capture or dispute stands."""
-    if event.kind == Kind.MOVED:
-        return [state for state in (event.from_state, event.to_state) if state]
-    return [event.reason] if event.kind in MOVEMENTS and event.reason else []
+    states: tuple[str, ...] = (event.from_state, event.to_state) if event.kind == Kind.MOVED else ()
+    if event.kind in MOVEMENTS:
+        states = (event.reason,)
+    return [(state, state) for state in states if state]
 
 
 def of_inbox(row: Transaction) -> Iterator[Entry]:
     """What came in and left no line in the ledger."""
     for callback in row.callbacks.filter(events=None).order_by("-received_at")[:MOST]:
-        said = dict(callback.update)
+        said, is_done = dict(callback.update), callback.state == Callback.State.PROCESSED
         raw = said.pop("raw", {})
         yield Entry(
             when=callback.received_at,
             kind="callback",
-            title=gettext("A callback that changed nothing"),
-            badges=[callback.state],
+            title=gettext("A callback that changed nothing") if is_done else gettext("A callback"),
+            badges=[(callback.state, callback.get_state_display())],
             who=[text for text in (gettext("The gateway told us"), callback.last_error) if text],
             said=[*pairs(said), *pairs(raw, "raw ")],
-            callback=callback,
+            letter=callback,
         )
 
 
@@ -109,9 +114,9 @@ def of_outbox(row: Transaction) -> Iterator[Entry]:
             when=owed.done_at or owed.created_at,
             kind="fulfilment",
             title=titles[Fulfilment.Kind(owed.kind)],
-            badges=[owed.state],
+            badges=[(owed.state, owed.get_state_display())],
             who=[text for text in (gettext("Your shop's own code"), attempts, owed.last_error) if text],
-            fulfilment=owed,
+            letter=owed,
         )
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -20,13 +20,13 @@ from .. import services
 from ..exceptions import GatewayPayError
 from ..models import Transaction
 from ..types import Source
-from .base import badge, money
+from .base import badge, moment, money
 from .confirming import ActingAdmin
 from .export import export
 from .filters import AttentionFilter, GatewayFilter, time_filter
 from .searching import of_payment
 from .situation import Situation
-from .timeline import timeline
+from .timeline import Entry, timeline
 from .verbs import TRANSACTION_VERBS
 from .words import ATTENTION, explain, given_back
 
@@ -37,30 +37,28 @@ __all__ = ["TransactionAdmin"]
 class TransactionAdmin(ActingAdmin):
     """Who paid, who is stuck, and why."""
 
-    list_display = ("order", "amount", "state_badge", "gateway", "attention_badges", "created_at", "expires_at")
+    list_display = ("order", "amount", "state_badge", "gateway", "created")
     list_display_links = ("order",)
     list_filter = ("state", AttentionFilter, "late", GatewayFilter, time_filter("created_at"))
     search_fields = ("order_id",)
     search_help_text = _("Order, shopper's e-mail, gateway reference, payment reference, or transaction id")
-    sortable_by = ("order", "created_at")
+    sortable_by = ("order", "created")
     actions = ("refresh_selected", "expire_selected")
     change_form_template = "admin/gatewaypay/transaction/change_form.html"
     verbs = TRANSACTION_VERBS
     fieldsets = (
         (
-            _("Gateway"),
-            {"fields": (("gateway", "gateway_reference", "payment_reference"), ("next_poll_at", "poll_attempts"))},
-        ),
-        (_("Shopper"), {"fields": (("user", "waiting_since"), "return_url")}),
-        (
             _("Details"),
             {
+                "classes": ("collapse",),
                 "fields": (
+                    "id",
                     "description",
                     ("created_at", "expires_at", "updated_at"),
+                    ("next_poll_at", "poll_attempts", "waiting_since"),
                     ("manual_capture", "version"),
-                    "id",
-                )
+                    "return_url",
+                ),
             },
         ),
     )
@@ -76,16 +74,18 @@ class TransactionAdmin(ActingAdmin):
     def amount(self, row: Transaction) -> str:
         return money(row.amount_minor, row.currency)
 
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, row: Transaction) -> str:
+        return moment(row.created_at)
+
     @admin.display(description=_("state"))
     def state_badge(self, row: Transaction) -> SafeString:
-        late = badge("attention", gettext("late")) if row.late else ""
-        back = given_back(row)
-        return format_html("{} {} {}", badge(row.state, row.state), late, badge("refunded", back) if back else "")
-
-    @admin.display(description=_("attention"))
-    def attention_badges(self, row: Transaction) -> SafeString:
-        marks = [badge("attention", label(code)) for code in sorted(row.attention_codes)]
-        return SafeString(" ".join(marks)) if marks else SafeString("—")
+        """Where it stands, what went back, and what waits for a person."""
+        codes, back = row.attention_codes, given_back(row)
+        marks = [badge(row.state, row.state)]
+        marks += [badge("attention", gettext("late"))] if row.late and "late" not in codes else []
+        marks += [badge("refunded", back)] if back else []
+        return format_html_join(" ", "{}", [[mark] for mark in (*marks, *map(attention_badge, sorted(codes)))])
 
     def find(self, term: str) -> Q:
         return of_payment(term)
@@ -175,17 +175,36 @@ class TransactionAdmin(ActingAdmin):
             "offered": list(self.offered(request, subject)),
             "movements": [*self.acting(request, subject.refunds), *self.acting(request, subject.captures)],
             "disputes": subject.disputes,
-            "timeline": timeline(subject.row),
+            "timeline": self.timeline(request, subject.row),
+            "title": gettext("Payment of order %s") % subject.row.order_id,
+            "subtitle": None,
         }
+
+    def timeline(self, request: HttpRequest, row: Transaction) -> list[tuple[Entry, str, list[Any]]]:
+        """What happened; with the address of what came in or goes out, and what may be done to it."""
+        found = []
+        for entry in timeline(row):
+            name = str(entry.letter._meta.model_name) if entry.letter else ""
+            shown = bool(name) and request.user.has_perm(f"gatewaypay.view_{name}")
+            url = self.reverse(f"{name}_change", entry.letter.pk) if entry.letter and shown else ""
+            found.append((entry, url, self.offered_by_its_list(request, entry.letter)))
+        return found
 
     def acting(self, request: HttpRequest, rows: list[Any]) -> list[tuple[Any, Any, list[Any]]]:
         """Rows with what they are called, and with the buttons of their own lists."""
         found = []
         for row in rows:
-            theirs = self.admin_site._registry.get(type(row))
-            offered = list(theirs.offered(request, row)) if isinstance(theirs, ActingAdmin) else []
-            found.append((row, row._meta.verbose_name, offered))
+            found.append((row, row._meta.verbose_name, self.offered_by_its_list(request, row)))
         return found
+
+    def offered_by_its_list(self, request: HttpRequest, row: Any) -> list[Any]:
+        """The buttons of a row, as its own list would show them; none where the host has taken the list away."""
+        theirs = self.admin_site._registry.get(type(row))
+        return list(theirs.offered(request, row)) if isinstance(theirs, ActingAdmin) else []
+
+
+def attention_badge(code: str) -> SafeString:
+    return badge("attention", label(code))
 
 
 def label(code: str) -> str:

@@ -33,7 +33,7 @@ class Verb:
         legal: whether it can be done to a subject now, by this user.
         act: do it; it raises a `GatewayPayError` where it cannot be done.
         asks: the page shows what the gateway says now.
-        grave: money or an order goes away, and does not come back by itself.
+        grave: money or a chance to be paid goes away, and does not come back.
     """
 
     name: str
@@ -112,7 +112,8 @@ def can_expire(subject: Situation, user: Any) -> bool:
 
 
 def can_release(subject: Situation, user: Any) -> bool:
-    return subject.row.state == State.AUTHORIZED and not subject.capture_is_open
+    offered = subject.gateway is not None and subject.gateway.supports_cancel
+    return offered and subject.row.state == State.AUTHORIZED and not subject.capture_is_on_its_way
 
 
 def can_refund(subject: Situation, user: Any) -> bool:
@@ -123,7 +124,7 @@ def can_refund(subject: Situation, user: Any) -> bool:
 def can_capture(subject: Situation, user: Any) -> bool:
     offered = subject.gateway is not None and subject.gateway.supports_capture
     reserved = subject.row.state == State.AUTHORIZED and subject.left_to_capture > 0
-    return offered and reserved and not subject.capture_is_open
+    return offered and reserved and subject.may_take_more
 
 
 def can_accept(subject: Situation, user: Any) -> bool:
@@ -184,7 +185,6 @@ TRANSACTION_VERBS = (
         act=accept,
         form=DecisionForm,
         asks=True,
-        grave=True,
     ),
     Verb(
         name="fulfil",
@@ -195,7 +195,6 @@ TRANSACTION_VERBS = (
         act=fulfil,
         form=DecisionForm,
         asks=True,
-        grave=True,
     ),
     Verb(
         name="resolve",

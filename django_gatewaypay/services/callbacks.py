@@ -236,6 +236,7 @@ def _flag_given_up(row: Callback) -> None:
     """Show it where staff look: at the payment that the callback names, if there is one."""
     found = _named_transaction(row)
     if found:
+        Callback.objects.filter(pk=row.pk, transaction=None).update(transaction=found)
         note = f"callback {row.event_id} was given up"
         apply_update(found.pk, PaymentUpdate(), source=Source.SYSTEM, flags=("unmatched",), note=note)
 

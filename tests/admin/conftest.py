@@ -102,4 +102,4 @@ def paid(hosted: GatewayServer) -> Transaction:
 
 def make_held(**fields: Any) -> Transaction:
     """Half of the money came."""
-    return make_transaction(State.HELD, **fields)
+    return make_transaction(State.HELD, **{"amount_minor": 2000, **fields})

@@ -80,7 +80,7 @@ def answers(client: Client, known: list[Address]) -> dict[str, bool]:
 
 def test_the_sweep_knows_all_of_our_pages(known: list[Address]) -> None:
     """Lists, pages, histories, buttons, the export and the overview; each action has its own permission."""
-    assert len([one for one in known if one.acts]) == 9 + 3 + 1 + 1 + 1
+    assert len([one for one in known if one.acts]) == 9 + 4 + 1 + 1 + 1
     assert {one.url.rstrip("/").rpartition("/")[2] for one in known} >= {"home", "export", "refund", "approve", "retry"}
     assert frozenset().union(*(one.needs for one in known)) == VIEWS | set(ACTIONS) | NEVER
 

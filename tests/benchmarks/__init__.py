@@ -1,0 +1,1 @@
+"""Figures that the documentation gives, and the commands that make them."""
