@@ -171,7 +171,7 @@ def main() -> None:
     """Fill, measure, print, and write the page if one is named."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     gateways: dict[str, Any] = settings.GATEWAYPAY["GATEWAYS"]
-    gateways |= {alias: gateways["hosted"] for alias in ("other", "rare", "unused")}
+    gateways |= dict.fromkeys(("other", "rare", "unused"), gateways["hosted"])
     with empty_database():
         fill(count)
         client = Client()
