@@ -123,16 +123,17 @@ class Run:
             if row is not None and row.gateway == self.account.alias:
                 seen.add(row.pk)
                 self._meet(row, listed)
-            elif row is None and self._names_us(listed.update):
+            elif row is None and (pk := self._named(listed.update)):
+                seen.add(pk)
                 self._miss(listed)
             else:
                 self.account.foreign += 1
         return seen
 
-    def _names_us(self, update: PaymentUpdate) -> bool:
-        """It carries an id such as ours, and is no play money where we take real, or the reverse."""
+    def _named(self, update: PaymentUpdate) -> uuid.UUID | None:
+        """An id such as ours that it carries; not that of play money where we take real, or the reverse."""
         other_mode = update.test is not None and update.test is not self.gateway.test_mode
-        return access.parse_id(update.transaction_id) is not None and not other_mode
+        return None if other_mode else access.parse_id(update.transaction_id)
 
     def _meet(self, row: Transaction, listed: ListedPayment) -> None:
         if row.pk in self.asked:
@@ -179,7 +180,7 @@ class Run:
             row = recover(self.account.alias, listed)
         except PaymentInProgress:
             return "not written: another payment of its order is open"
-        return f"recovered as {row.state}" if row else "not written: the list does not say enough"
+        return f"recovered as {row.state}" if row else "not written: the gateway does not say enough"
 
     # --- Ours: is it there?
 

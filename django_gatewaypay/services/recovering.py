@@ -1,33 +1,42 @@
 """Write a payment of ours again that only the gateway still knows, after a backup was restored."""
 
+import logging
+from dataclasses import replace
+
 from django.db import IntegrityError
 from django.utils import timezone
 from moneyed import Money
 
 from ..conf import settings
-from ..exceptions import PaymentInProgress
+from ..exceptions import GatewayError, PaymentInProgress
 from ..lifecycle import write_recovered
 from ..models import Transaction
 from ..money import InvalidAmount, to_minor
-from ..types import ListedPayment, State
+from ..registry import gateways
+from ..types import ListedPayment, PaymentRef, PaymentUpdate, State
 from . import access
 from .callbacks import match_waiting_callbacks
+from .comparing import ended_unpaid
 from .moments import as_ours
 
 __all__ = ["recover"]
 
+logger = logging.getLogger("gatewaypay.reconcile")
+
 
 def recover(alias: str, listed: ListedPayment) -> Transaction | None:
-    """The transaction that a listed payment names, written again; None when the list does not say enough.
+    """The transaction that a listed payment names, written again; None when the gateway does not say enough.
 
     Raises:
         PaymentInProgress: another payment of its order is open at this gateway.
     """
     row = _row_of(alias, listed)
-    if row is None:
+    update = _ask(row, listed) if row else listed.update
+    if row is None or ended_unpaid(update):
         return None
+    row.manual_capture = update.state is State.AUTHORIZED
     try:
-        row = write_recovered(row, listed.update)
+        row = write_recovered(row, update)
     except IntegrityError as error:
         # The list may name it twice.
         known = Transaction.objects.filter(pk=row.pk).first()
@@ -36,6 +45,31 @@ def recover(alias: str, listed: ListedPayment) -> Transaction | None:
         return known
     match_waiting_callbacks(row)
     return Transaction.objects.get(pk=row.pk)
+
+
+def _ask(row: Transaction, listed: ListedPayment) -> PaymentUpdate:
+    """The gateway's word about it alone, because a list may be coarser and is older; else the list's."""
+    gateway, known = gateways[row.gateway], listed.update
+    if not gateway.supports_fetch or not known.gateway_reference:
+        return known
+    # As if it were closed: asking must take no money before a person has seen it.
+    payment = PaymentRef(
+        transaction_id=str(row.pk),
+        gateway_reference=known.gateway_reference,
+        payment_reference=known.payment_reference,
+        amount=row.amount,
+        closed=True,
+    )
+    try:
+        told = gateway.fetch_payment(payment)
+    except GatewayError as error:
+        logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)
+        return known
+    return replace(
+        told,
+        gateway_reference=known.gateway_reference,
+        payment_reference=told.payment_reference or known.payment_reference,
+    )
 
 
 def _row_of(alias: str, listed: ListedPayment) -> Transaction | None:
@@ -49,7 +83,6 @@ def _row_of(alias: str, listed: ListedPayment) -> Transaction | None:
         gateway=alias,
         amount_minor=to_minor(amount),
         currency=amount.currency.code,
-        manual_capture=listed.update.state is State.AUTHORIZED,
         owner_key=access.GUEST,
         fingerprint="",
         token_hash=access.hash_token(access.mint_token(pk)),

@@ -41,6 +41,12 @@ class SilentGateway(UnlistedGateway):
     supports_fetch = False
 
 
+class ListedGateway(HostedGateway):
+    """A gateway that lists its payments, and tells no more about one."""
+
+    supports_fetch = False
+
+
 class TestGateway(HostedGateway):
     """A gateway that says of each payment that its money is no real one."""
 
@@ -566,6 +572,41 @@ def test_a_lost_payment_with_another_amount_is_held_for_that_too(hosted: Gateway
     assert found.attention_codes == {"mismatch", "recovered"}
 
 
+def test_a_lost_payment_is_asked_about_before_it_is_written(hosted: GatewayServer) -> None:
+    """A list may be coarser, and is older; where the gateway does not answer, the list's word is taken."""
+    fine, mute, over = start(), start(), start()
+    for row in (fine, mute):
+        hosted.pay(row.gateway_reference)
+    forget(fine, mute, over)
+    listed = hosted._listed
+    hosted._listed = lambda reference: {**listed(reference), "status": "processing"}  # type: ignore[method-assign]
+    hosted.set_status(over.gateway_reference, "expired")
+    hosted.script(Answer(works=True), Answer(works=True), Answer.error(422))
+    report = compare(apply=True)
+
+    assert dict(Transaction.objects.values_list("pk", "state")) == {fine.pk: "held", mute.pk: "processing"}
+    assert [one.done for one in report.differences] == [
+        "recovered as held",
+        "recovered as processing",
+        "not written: the gateway does not say enough",
+    ]
+
+
+def test_a_gateway_that_only_lists_gives_back_what_was_lost(hosted: GatewayServer, settings: Any) -> None:
+    """On its list's word; what it does not list cannot be seen, and the report says so."""
+    gone, lost = pay(hosted), pay(hosted)
+    use(settings, hosted=f"{__name__}.ListedGateway")
+    del hosted.sessions[gone.gateway_reference], hosted.asked[gone.gateway_reference]
+    forget(lost)
+    report = compare(apply=True)
+
+    assert Transaction.objects.get(pk=lost.pk).state == "held"
+    assert (report.accounts[0].directions, [str(one.kind) for one in report.differences]) == (
+        "theirs",
+        ["missing_here"],
+    )
+
+
 def test_a_lost_authorization_is_written_again(hosted: GatewayServer, settings: Any) -> None:
     """Its funds can still be captured or let go."""
     row = start()
@@ -602,7 +643,7 @@ def test_what_the_list_does_not_say_is_not_made_up(hosted: GatewayServer, said: 
     hosted._listed = lambda reference: {**listed(reference), **said}  # type: ignore[method-assign]
     report = compare(apply=True)
 
-    assert [one.done for one in report.differences] == ["not written: the list does not say enough"]
+    assert [one.done for one in report.differences] == ["not written: the gateway does not say enough"]
     assert not Transaction.objects.exists()
 
 
