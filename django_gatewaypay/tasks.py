@@ -32,8 +32,8 @@ logger = logging.getLogger("gatewaypay.celery")
 
 FIRST_QUESTION_SECONDS = 2
 BEAT_SECONDS = 60.0
-#: How far back each night's comparison with the gateways looks.
-RECONCILED = timedelta(days=3)
+#: What each night's comparison with the gateways looks at: the last hour is still the clock's business.
+RECONCILED_FROM, RECONCILED_TO = timedelta(days=3), timedelta(hours=1)
 #: For who must not wait: `retry=False` alone leaves kombu to knock at a dead broker's door for six seconds.
 IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 5}
 
@@ -82,7 +82,8 @@ def sweep() -> None:
 @shared_task(name="gatewaypay.reconcile", ignore_result=True)
 def reconcile() -> None:
     """Compare the last days with the gateways; what differs is flagged for staff, and mended by nobody."""
-    services.send_report(services.reconcile(timezone.now() - RECONCILED, flag=True))
+    now = timezone.now()
+    services.send_report(services.reconcile(now - RECONCILED_FROM, now - RECONCILED_TO, flag=True))
 
 
 @shared_task(name="gatewaypay.send_notices", ignore_result=True)
