@@ -29,7 +29,7 @@ INSERT INTO gatewaypay_transaction (
     captured_minor, authorized_minor, refunded_minor, manual_capture, agreed_minor, capturing_minor, refunding_minor,
     returned_minor, undone_minor, gateway_reference, payment_reference, key_number, key_since, next_action, return_url,
     user_id, email_digest, token_hash, owner_key, idempotency_key, fingerprint, created_at, updated_at, expires_at,
-    next_poll_at, poll_attempts, claimed_until, refreshed_at, waiting_since
+    next_poll_at, poll_attempts, claimed_until, refreshed_at, waiting_since, attention_told
 )
 SELECT
     id, 'A-' || (100000000 + i), gateway, 'Order A-' || (100000000 + i), amount, 'EUR', state,
@@ -53,7 +53,7 @@ SELECT
     0, NULL, NULL, '/orders/' || i, CASE WHEN mod(i, 5) = 0 THEN 1 + mod(i, 1000) + (SELECT min(id) - 1 FROM auth_user) END,
     encode(sha256(('shopper' || mod(i, 300000))::bytea), 'hex'), md5('token' || i), 'guest', '', '',
     created_at, created_at + interval '1 minute', created_at + interval '30 minutes',
-    CASE WHEN state IN ('created', 'pending', 'processing') THEN now() + interval '1 hour' END, 0, NULL, NULL, NULL
+    CASE WHEN state IN ('created', 'pending', 'processing') THEN now() + interval '1 hour' END, 0, NULL, NULL, NULL, ''
 FROM seeds ORDER BY created_at;
 
 INSERT INTO gatewaypay_callback (
