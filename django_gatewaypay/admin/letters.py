@@ -18,12 +18,12 @@ from .base import badge
 from .confirming import ActingAdmin
 from .filters import GatewayFilter, time_filter
 from .searching import payment_ids
+from .timeline import OPEN_CALLBACKS
 from .verbs import Cleaned, Verb
 from .words import Said
 
 __all__ = ["CallbackAdmin", "FulfilmentAdmin"]
 
-OPEN_CALLBACKS = [Callback.State.RECEIVED, Callback.State.UNMATCHED, Callback.State.DEAD]
 PROCESSED = {
     Callback.State.RECEIVED: (messages.WARNING, _("Not yet: %(error)s. It is tried again by itself.")),
     Callback.State.UNMATCHED: (messages.WARNING, _("It still matches no payment; it is tried again by itself.")),

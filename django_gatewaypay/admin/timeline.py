@@ -6,6 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -13,7 +14,9 @@ from ..models import Callback, Fulfilment, Transaction, TransactionEvent
 from .situation import MOST
 from .words import who_said
 
-__all__ = ["Entry", "timeline"]
+__all__ = ["OPEN_CALLBACKS", "Entry", "timeline"]
+
+OPEN_CALLBACKS = [Callback.State.RECEIVED, Callback.State.UNMATCHED, Callback.State.DEAD]
 
 Kind = TransactionEvent.Kind
 TITLES: Mapping[str, Any] = {
@@ -88,8 +91,9 @@ def badges_of(event: TransactionEvent) -> list[tuple[str, Any]]:
 
 
 def of_inbox(row: Transaction) -> Iterator[Entry]:
-    """What came in and left no line in the ledger."""
-    for callback in row.callbacks.filter(events=None).order_by("-received_at")[:MOST]:
+    """What came in and left no line in the ledger; also what names this payment and was not worked on."""
+    newest = row.callbacks.filter(events=None).order_by("-received_at")[:MOST]
+    for callback in [*newest, *waiting_for(row)]:
         said, is_done = dict(callback.update), callback.state == Callback.State.PROCESSED
         raw = said.pop("raw", {})
         yield Entry(
@@ -101,6 +105,15 @@ def of_inbox(row: Transaction) -> Iterator[Entry]:
             said=[*pairs(said), *pairs(raw, "raw ")],
             letter=callback,
         )
+
+
+def waiting_for(row: Transaction) -> QuerySet[Callback]:
+    """Callbacks that name a payment without being its own: nobody has worked on them yet."""
+    names_it = Q(transaction_ref__in=[str(row.pk), row.pk.hex])
+    if row.gateway_reference:
+        names_it |= Q(gateway_reference=row.gateway_reference)
+    unworked = Callback.objects.filter(state__in=OPEN_CALLBACKS, transaction=None, gateway=row.gateway)
+    return unworked.filter(names_it).order_by("-received_at")[:MOST]
 
 
 def of_outbox(row: Transaction) -> Iterator[Entry]:

@@ -90,11 +90,9 @@ def test_the_queue_counts_each_code(admin_client: Client) -> None:
     queue = shown.split('id="gwp-queue"')[1].split("</section>")[0]
 
     assert needs(shown) == ["3 payments need a person"]
-    assert re.findall(r">([^<]+)</a></th><td class=\"gwp-number\">(\d+)<", queue) == [
-        ("Wrong amount, currency or reference", "2"),
-        ("Paid late", "1"),
-        ("something_new", "1"),
-    ]
+    counted = dict(re.findall(r">([^<]+)</a></th><td class=\"gwp-number\">(\d+)<", queue))
+    assert counted == {"Wrong amount, currency or reference": "2", "Paid late": "1", "something_new": "1"}
+    assert next(iter(counted)) == "Wrong amount, currency or reference"
 
 
 def test_what_waits_longest_is_shown(admin_client: Client) -> None:
