@@ -1,12 +1,12 @@
 """The export: what the list shows, all of its pages, in cells that no spreadsheet runs."""
 
-import asyncio
 import csv
 import io
 import tracemalloc
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -103,7 +103,7 @@ def test_an_asynchronous_server_sends_it_in_pieces(admin_user: Any, monkeypatch:
         answer: Any = await client.get(URL)
         return answer.is_async, [piece async for piece in answer.streaming_content]
 
-    asynchronous, sent = asyncio.run(pieces())
+    asynchronous, sent = async_to_sync(pieces)()
 
     assert asynchronous is True
     assert [piece.count(b"\n") for piece in sent] == [1, 2, 2, 1]
