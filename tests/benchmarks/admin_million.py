@@ -5,7 +5,6 @@ the time that its SQL took is written down, with the plan of its slowest stateme
 """
 
 import os
-import platform
 import re
 import statistics
 import sys
@@ -187,9 +186,47 @@ def main() -> None:
             Path(sys.argv[2]).write_text(page(figures, others, sizes))
 
 
+HEAD = """# How fast the admin is
+
+Written by `python -m tests.benchmarks.admin_million 1000000 docs/reference/admin-speed.md`, on {cores} cores,
+{system}, Python {python}, PostgreSQL with {sizes}. The time is that of the SQL of one page,
+without the session and the permissions of whoever looks at it; {budget} ms is the most that it may take.
+
+| page | SQL, ms | statements | |
+|---|---|---|---|
+{rows}
+
+## What is not asked
+
+| instead of it | SQL, ms |
+|---|---|
+{others}
+
+## Plans
+
+The slowest statement of the slowest pages.
+
+{plans}
+"""
+SHOWN_PLANS = 8
+
+
+def verdict(figure: Figure) -> str:
+    return "met" if figure.milliseconds <= BUDGET_MS else "**NOT MET**"
+
+
 def page(figures: list[Figure], others: dict[str, float], sizes: dict[str, int]) -> str:
     """The page of the documentation."""
-    return str((figures, others, sizes, platform, machine))
+    rows = [f"| {one.name} | {one.milliseconds:.0f} | {one.statements} | {verdict(one)} |" for one in figures]
+    slowest = sorted(figures, key=lambda one: -one.milliseconds)[:SHOWN_PLANS]
+    return HEAD.format(
+        **machine(),
+        budget=BUDGET_MS,
+        sizes=", ".join(f"{count:,} {name.lower()}s" for name, count in sizes.items()),
+        rows="\n".join(rows),
+        others="\n".join(f"| {name} | {spent:.0f} |" for name, spent in others.items()),
+        plans="\n\n".join(f"### {one.name}\n\n```text\n{one.plan}\n```" for one in slowest),
+    )
 
 
 if __name__ == "__main__":
