@@ -13,22 +13,24 @@ from django.db import connections
 
 from .conf import settings
 from .gateways.http import is_loopback
+from .money import InvalidAmount, parse_amount, to_minor
 from .orders import order_handler
 from .registry import gateways
 
 __all__ = ["check_deployment", "check_gateways", "check_settings"]
 
 LATE_PAYMENT_WORDS = ("review", "fulfil")
+CAPTURE_WORDS = ("auto", "manual")
 DURATIONS = ("EXPIRE_AFTER", "POLL_AFTER", "WATCH_AFTER_EXPIRY", "KEEP_PAYLOADS")
 
 
 @register("gatewaypay")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """E001 to E007, E010: the GATEWAYPAY dict makes sense."""
+    """E001 to E007, E010 and E011: the GATEWAYPAY dict makes sense."""
     given = getattr(django_settings, "GATEWAYPAY", None)
     if not isinstance(given, dict):
         return [Error("GATEWAYPAY is missing or is not a dict.", hint="See the quickstart.", id="gatewaypay.E001")]
-    return [*_unknown_names(given), *_orders(), *_base_url(), *_words(), *_durations(), *_staff()]
+    return [*_unknown_names(given), *_orders(), *_base_url(), *_words(), *_durations(), *_staff(), *_limits()]
 
 
 def _unknown_names(given: dict[str, Any]) -> Iterator[Error]:
@@ -74,16 +76,30 @@ def _durations() -> Iterator[Error]:
 
 
 def _staff() -> Iterator[Error]:
-    given = settings.STAFF_EMAILS
+    given: Any = settings.STAFF_EMAILS
     # A text is a sequence too, and each of its letters would be an address.
     if not isinstance(given, list | tuple) or not all(isinstance(one, str) and "@" in one for one in given):
         hint = 'For example ["payments@shop.example"].'
         yield Error('GATEWAYPAY["STAFF_EMAILS"] must be a list of addresses.', hint=hint, id="gatewaypay.E010")
 
 
+def _limits() -> Iterator[Error]:
+    given: Any = settings.REFUND_APPROVAL_ABOVE
+    if not isinstance(given, dict) or not all(_is_limit(limit, currency) for currency, limit in given.items()):
+        hint = 'Decimal text by currency, such as {"EUR": "500.00"}.'
+        yield Error('GATEWAYPAY["REFUND_APPROVAL_ABOVE"] is no limit.', hint=hint, id="gatewaypay.E011")
+
+
+def _is_limit(limit: object, currency: object) -> bool:
+    try:
+        return isinstance(limit, str) and to_minor(parse_amount(limit, currency)) >= 0
+    except InvalidAmount:
+        return False
+
+
 @register("gatewaypay")
 def check_gateways(**_: Any) -> list[CheckMessage]:
-    """E008, E009: there are gateways, and each can be built."""
+    """E008, E009, E012: there are gateways, and each can be built and used as it is meant."""
     if not settings.GATEWAYS or not isinstance(settings.GATEWAYS, dict):
         return [Error('GATEWAYPAY["GATEWAYS"] names no gateway.', hint="Add at least one.", id="gatewaypay.E008")]
     found: list[CheckMessage] = []
@@ -92,7 +108,19 @@ def check_gateways(**_: Any) -> list[CheckMessage]:
             gateways[alias]
         except ImproperlyConfigured as error:
             found.append(Error(str(error), hint="Check its BACKEND and OPTIONS.", id="gatewaypay.E009"))
+        else:
+            found += _capture(alias)
     return found
+
+
+def _capture(alias: str) -> Iterator[Error]:
+    word = settings.GATEWAYS[alias].get("CAPTURE", "auto")
+    if word not in CAPTURE_WORDS:
+        hint = f"One of: {', '.join(CAPTURE_WORDS)}."
+        yield Error(f'The CAPTURE of the gateway "{alias}" is {word!r}.', hint=hint, id="gatewaypay.E012")
+    elif word == "manual" and not gateways[alias].supports_capture:
+        hint = "Take the word out: its payments are captured at once."
+        yield Error(f"{gateways[alias].name} cannot capture later.", hint=hint, id="gatewaypay.E012")
 
 
 @register("gatewaypay", Tags.security, deploy=True)

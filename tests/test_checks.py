@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_gatewaypay import checks
+from django_gatewaypay.gateways.hosted import HostedGateway
 from tests.shop import ShopOrders
 
 HOSTED = {"BACKEND": "django_gatewaypay.gateways.hosted.HostedGateway"}
@@ -27,6 +28,12 @@ class HalfHandler(ShopOrders):
         raise TypeError("no arguments, please")
 
 
+class SellsAtOnce(HostedGateway):
+    """A gateway that reserves nothing."""
+
+    supports_capture = False
+
+
 def all_ids() -> list[str]:
     found = [*checks.check_settings(), *checks.check_gateways(), *checks.check_deployment()]
     return [str(message.id).removeprefix("gatewaypay.") for message in found]
@@ -34,6 +41,22 @@ def all_ids() -> list[str]:
 
 def gateway(**options: Any) -> dict[str, Any]:
     return {"GATEWAYS": {"card": HOSTED | {"OPTIONS": GOOD | options}}}
+
+
+def captured(word: Any, **fields: Any) -> dict[str, Any]:
+    return {"GATEWAYS": {"card": {**HOSTED, "OPTIONS": GOOD, "CAPTURE": word, **fields}}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [captured("manual"), captured("auto"), {"REFUND_APPROVAL_ABOVE": {"EUR": "500.00", "JPY": "0"}}],
+    ids=["manual", "auto", "limits"],
+)
+def test_a_right_word_is_silent(settings: Any, change: dict[str, Any]) -> None:
+    """What the settings' page shows."""
+    settings.GATEWAYPAY = settings.GATEWAYPAY | change
+
+    assert all_ids() == []
 
 
 @pytest.mark.django_db
@@ -47,6 +70,12 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("E010", {"STAFF_EMAILS": "ann@shop.example"}),
     ("E010", {"STAFF_EMAILS": ["Ann"]}),
     ("E010", {"STAFF_EMAILS": None}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": "500.00"}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": {"EUR": 500}}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": {"EUR": "5e2"}}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": {"EUR": "-1"}}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": {"EUR": "0.001"}}),
+    ("E011", {"REFUND_APPROVAL_ABOVE": {"XXQ": "500.00"}}),
     ("E007", {"KEEP_PAYLOADS": 400}),
     ("E002", {"EXPIRE": 5}),
     ("E002", {"expire_after": timedelta(1)}),
@@ -89,6 +118,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("E009", gateway(webhook_secrets=lambda: [])),
     ("E009", gateway(api_base="http://pay.example/")),
     ("E009", gateway(api_base="")),
+    ("E012", captured("later")),
+    ("E012", captured(True)),
+    ("E012", captured("manual", BACKEND=f"{__name__}.SellsAtOnce")),
 ]
 
 

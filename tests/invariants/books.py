@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.apps import apps
 
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.models import Callback, Capture, Fulfilment, Refund, Transaction, TransactionEvent
 
 __all__ = ["Books", "Violation", "hold"]
 
@@ -33,12 +33,14 @@ def hold(number: int, holds: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class Books:
-    """Every row of ours, and the host's orders, read in five queries."""
+    """Every row of ours, and the host's orders, read in seven queries."""
 
     transactions: dict[UUID, Transaction]
     ledger: dict[UUID, list[TransactionEvent]]
     callbacks: dict[UUID, Callback]
     fulfilments: dict[int, Fulfilment]
+    refunds: dict[UUID, Refund]
+    captures: dict[UUID, Capture]
     orders: dict[str, Any]
 
     @classmethod
@@ -54,6 +56,8 @@ class Books:
             ledger,
             {row.pk: row for row in Callback.objects.all()},
             {row.pk: row for row in Fulfilment.objects.all()},
+            {row.pk: row for row in Refund.objects.all()},
+            {row.pk: row for row in Capture.objects.all()},
             {str(order.pk): order for order in orders},
         )
 
@@ -69,6 +73,11 @@ class Books:
         for pk, row in self.transactions.items():
             yield row, self.ledger[pk]
 
+    def movements(self) -> Iterator[Refund | Capture]:
+        """Every refund and every capture."""
+        yield from self.refunds.values()
+        yield from self.captures.values()
+
     def values(self) -> dict[str, list[dict[str, Any]]]:
         """Every column of every row of the package."""
         events = [event for ledger in self.ledger.values() for event in ledger]
@@ -77,6 +86,8 @@ class Books:
             "ledger": events,
             "inbox": list(self.callbacks.values()),
             "outbox": list(self.fulfilments.values()),
+            "refunds": list(self.refunds.values()),
+            "captures": list(self.captures.values()),
         }
         return {name: [columns(row) for row in rows] for name, rows in tables.items()}
 

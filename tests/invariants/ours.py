@@ -13,6 +13,7 @@ from django_gatewaypay.money import to_minor
 from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, State
 
 from .books import Books, hold
+from .movements import MOVEMENTS
 
 __all__ = ["OURS"]
 
@@ -100,13 +101,6 @@ def check_paid_in_full(books: Books) -> None:
             hold(6, row.reason and {"mismatch", "recovered"} & told, f"{row.pk} is held, and nobody is told why")
         last = changes(ledger)[-1].evidence.get("agreed_minor")
         hold(6, last == row.agreed_minor, f"{row.pk}: {row.agreed_minor} was agreed to, and the ledger says {last}")
-
-
-def check_refunds(books: Books) -> None:
-    """7: no more is given back than was taken. (The package orders no refunds yet: it only hears of them.)"""
-    for row, _ in books.rows():
-        within = row.refunded_minor <= row.captured_minor
-        hold(7, within or row.state != State.SUCCESS, f"{row.pk}: {row.refunded_minor} of {row.captured_minor}")
 
 
 def check_fulfilments(books: Books) -> None:
@@ -244,7 +238,7 @@ def told_to_staff(row: Transaction, ledger: Iterable[TransactionEvent]) -> froze
 
 
 OURS: tuple[Callable[[Books], None], ...] = (
-    check_moves, check_final, check_evidence, check_amounts, check_paid_in_full, check_refunds, check_fulfilments,
+    check_moves, check_final, check_evidence, check_amounts, check_paid_in_full, check_fulfilments,
     check_outbox, check_inbox, check_effects, check_order_free, check_duplicates, check_late, check_tenancy,
-    check_retries, check_staff,
+    check_retries, check_staff, *MOVEMENTS,
 )  # fmt: skip

@@ -4,13 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from django.utils import timezone
 
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.money import InvalidAmount, parse_amount, to_minor
-from django_gatewaypay.sandbox.models import SandboxDelivery, SandboxPayment
+from django_gatewaypay.sandbox.models import SandboxDelivery, SandboxPayment, SandboxRefund
 from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import OPEN_STATES, State
 
@@ -42,6 +42,25 @@ class Opening:
     amount_minor: int
     currency: str
     body: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenBack:
+    """One refund in the gateway's own books; `refund_id` is the id that it was asked for with."""
+
+    reference: str
+    refund_id: str
+    payment: str
+    amount_minor: int
+    failed: bool
+
+
+@runtime_checkable
+class RefundBooks(Protocol):
+    """A gateway whose refunds can be read too."""
+
+    def refunds(self) -> Iterable[GivenBack]:
+        """Every refund."""
 
 
 class GatewayBooks(Protocol):
@@ -97,6 +116,16 @@ class ServerBooks:
     def acknowledged(self) -> Iterable[str]:
         return list(self.answered)
 
+    def refunds(self) -> Iterable[GivenBack]:
+        for reference, refund in list(self.server.refunds.items()):
+            yield GivenBack(
+                reference=reference,
+                refund_id=refund["refund_id"],
+                payment=self.server._refunded[reference],
+                amount_minor=read_minor(refund),
+                failed=refund["status"] == "failed",
+            )
+
 
 @dataclass
 class SandboxBooks:
@@ -128,6 +157,16 @@ class SandboxBooks:
     def acknowledged(self) -> Iterable[str]:
         good = SandboxDelivery.objects.filter(flavour=SandboxDelivery.Flavour.GOOD)
         return list(good.exclude(delivered_at=None).values_list("event_id", flat=True))
+
+    def refunds(self) -> Iterable[GivenBack]:
+        for refund in SandboxRefund.objects.select_related("payment"):
+            yield GivenBack(
+                reference=refund.reference,
+                refund_id=refund.refund_id,
+                payment=refund.payment.reference,
+                amount_minor=refund.amount_minor,
+                failed=refund.status == "failed",
+            )
 
 
 def read_minor(facts: dict[str, Any]) -> int:
@@ -186,8 +225,35 @@ def check_same_key(books: Books, gateway: GatewayBooks) -> None:
         hold(14, all(len(asked) == 1 for asked in bodies.values()), f"{pk} was asked for in other words: {bodies}")
 
 
+def check_one_refund(books: Books, gateway: GatewayBooks) -> None:
+    """14: however often it was told, the gateway has given back once for each refund, and the amount that it says."""
+    given = gateway.refunds() if isinstance(gateway, RefundBooks) else ()
+    known = {str(refund.pk): refund for refund in books.refunds.values()}
+    seen: Counter[str] = Counter()
+    for there in given:
+        ours_of_it = known.get(there.refund_id)
+        if ours_of_it is None:
+            continue
+        seen[there.refund_id] += 1
+        hold(14, there.amount_minor == ours_of_it.amount_minor, f"{ours_of_it.pk} is {there} there")
+        kept = {ours_of_it.gateway_reference, *(one.gateway_reference for one in known.values() if one.foreign)}
+        forgotten = ours_of_it.state == "failed" and not there.failed and there.reference not in kept
+        hold(14, not forgotten, f"{ours_of_it.pk} has failed, and there is {there}")
+    hold(14, max(seen.values(), default=1) == 1, f"given back more than once: {seen.most_common(1)}")
+
+
+def check_given_back(_: Books, gateway: GatewayBooks) -> None:
+    """7: the gateway has never given back more than it took."""
+    given: Counter[str] = Counter()
+    for there in gateway.refunds() if isinstance(gateway, RefundBooks) else ():
+        given[there.payment] += 0 if there.failed else there.amount_minor
+    taken = {payment.reference: payment.captured_minor for payment in gateway.payments()}
+    over = [reference for reference, minor in given.items() if minor > taken.get(reference, 0)]
+    hold(7, not over, f"more given back than taken: {over}")
+
+
 THEIRS: tuple[Callable[[Books, GatewayBooks], None], ...] = (
-    check_asked, check_taken, check_acknowledged, check_one_session, check_same_key,
+    check_asked, check_taken, check_acknowledged, check_one_session, check_same_key, check_one_refund, check_given_back,
 )  # fmt: skip
 
 
