@@ -10,10 +10,18 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from moneyed import Money
 
-from django_gatewaypay.exceptions import GatewayRejected, GatewayUnavailable
-from django_gatewaypay.models import Transaction
+from django_gatewaypay import services
+from django_gatewaypay.exceptions import (
+    AmountNotLeft,
+    GatewayPayError,
+    GatewayRejected,
+    GatewayUnavailable,
+    MovementInProgress,
+)
+from django_gatewaypay.models import Refund, Transaction
 from django_gatewaypay.orders import Quote
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.services.refreshing import payment_ref
@@ -38,6 +46,8 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
     def run(job: Callable[[], Any]) -> Any:
         try:
             return job()
+        except GatewayPayError as error:
+            return error
         finally:
             connection.close()
 
@@ -219,7 +229,60 @@ def test_fault_53_only_exact_origins_are_ours(world: World) -> None:
     assert [status(url) for url in urls] == [201, 201, 201, 422]
 
 
-# --- 54: there are no refund rows yet, so what holds is what the adapter holds.
+# --- 54
+
+
+def paid(world: World) -> Transaction:
+    """19.99 EUR, captured."""
+    row = world.start()
+    world.happen(row, "success")
+    world.tell_all(world.tell(row))
+    return world.row(row)
+
+
+def told_to_refund(world: World) -> list[Any]:
+    """The calls that order a refund, as they reached the gateway."""
+    calls = [one for one in world.server.requests if one.method == "POST" and "refund" in one.path]
+    return [one.headers["idempotency-key"] for one in calls]
+
+
+def test_fault_54_two_staff_refund_at_once(world: World) -> None:
+    """15 of 19.99, twice: one goes back, the second is told that somebody is at it or that it is too much."""
+    row = paid(world)
+    jobs = [lambda: services.refund(row.pk, Money("15.00", "EUR"), reason="returned")] * 2
+    results = together(*jobs)
+    [won] = [one for one in results if isinstance(one, Refund)]
+    [lost] = [one for one in results if one is not won]
+
+    assert isinstance(lost, AmountNotLeft | MovementInProgress), lost
+    assert set(told_to_refund(world)) == {won.gateway_key}
+    assert (won.state in {"submitted", "succeeded"}, world.row(row).refunding_minor) == (True, 1500)
+
+
+def test_fault_54_one_clicks_twice(world: World) -> None:
+    """The form's hidden key makes both clicks one refund."""
+    row = paid(world)
+    click = [lambda: services.refund(row.pk, Money("5.00", "EUR"), reason="returned", idempotency_key="form")] * 2
+    results = together(*click)
+
+    assert {one.pk for one in results} == {Refund.objects.get().pk}, results
+    assert set(told_to_refund(world)) == {Refund.objects.get().gateway_key}
+
+
+def test_fault_54_the_gateway_does_not_answer(world: World) -> None:
+    """Unknown, neither done nor undone; told again under the same key, it is one refund."""
+    row = paid(world)
+    world.server.script(*[Answer.lost()] * gateways[ALIAS].client.tries)
+    unknown = services.refund(row.pk, Money("5.00", "EUR"), reason="returned")
+    with pytest.raises(MovementInProgress):
+        services.refund(row.pk, Money("5.00", "EUR"), reason="returned")
+    Refund.objects.update(next_attempt_at=timezone.now())
+    services.sweep()
+
+    assert unknown.state == "unknown"
+    assert Refund.objects.get().state in {"submitted", "succeeded"}
+    assert set(told_to_refund(world)) == {unknown.gateway_key}
+    assert len(told_to_refund(world)) > 1
 
 
 def captured(world: World) -> Any:

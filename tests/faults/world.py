@@ -21,7 +21,7 @@ import pytest
 from django.db import models
 from django.test import Client
 
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.models import Callback, Capture, Dispute, Fulfilment, Refund, Transaction, TransactionEvent
 from django_gatewaypay.types import CallbackRequest
 from tests.factories import make_order
 from tests.shop.models import Order
@@ -31,7 +31,16 @@ from .plays import PLAYS, Play
 __all__ = ["TABLES", "World", "only", "snapshot"]
 
 ALIAS = "card"
-TABLES: tuple[type[models.Model], ...] = (Transaction, TransactionEvent, Callback, Fulfilment, Order)
+TABLES: tuple[type[models.Model], ...] = (
+    Transaction,
+    TransactionEvent,
+    Callback,
+    Fulfilment,
+    Capture,
+    Refund,
+    Dispute,
+    Order,
+)
 NUMBERS = itertools.count(1)
 
 
