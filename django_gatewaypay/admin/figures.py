@@ -100,9 +100,10 @@ def last_day() -> list[Day]:
     found = recent.annotate(hour=TruncHour("created_at")).values_list("gateway", "hour", "state")
     days: dict[str, dict[datetime, Hour]] = {}
     for gateway, start, state, number in found.annotate(number=Count("pk")).order_by():
-        day = days.setdefault(gateway, {start: Hour(start) for start in starts})
-        name = stands(state)
-        setattr(day[start], name, getattr(day[start], name) + number)
+        day = days.setdefault(gateway, {hour: Hour(hour) for hour in starts})
+        # The clock of another server may be ahead of ours.
+        hour, name = day.get(start, day[starts[-1]]), stands(state)
+        setattr(hour, name, getattr(hour, name) + number)
     return [Day(gateway, list(day.values())) for gateway, day in sorted(days.items())]
 
 

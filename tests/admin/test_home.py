@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 
@@ -198,6 +199,40 @@ def test_what_began_before_yesterday_is_not_of_this_day() -> None:
 
     assert figures.last_day() == []
     assert len(figures.hours()) == 24
+
+
+def test_a_payment_from_the_future_is_of_the_running_hour() -> None:
+    """The clock of another server is ahead."""
+    make_transaction(created_at=timezone.now() + timedelta(hours=2))
+    [day] = figures.last_day()
+
+    assert day.hours[-1].total == 1
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Europe/Berlin", "America/St_Johns"])
+def test_an_hour_is_the_readers(zone: str) -> None:
+    """Also where clocks are half an hour off, or were set back last night."""
+    now = timezone.now()
+    for hours in range(0, 24, 5):
+        make_transaction(created_at=now - timedelta(hours=hours))
+    with timezone.override(zone):
+        [day] = figures.last_day()
+
+    assert sum(1 for hour in day.hours if hour.total) == 5
+    assert day.whole.total == 5
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-10-25T03:30:00+00:00", "2026-10-25T01:30:00+00:00", "2026-03-29T12:00:00+00:00"]
+)
+def test_a_night_in_which_the_clocks_change_loses_nothing(moment: str) -> None:
+    """An hour that comes twice is one column, and one that never comes is empty."""
+    with time_machine.travel(moment, tick=False), timezone.override("Europe/Berlin"):
+        for hours in range(20):
+            make_transaction(created_at=timezone.now() - timedelta(hours=hours))
+        [day] = figures.last_day()
+
+    assert day.whole.total == 20
 
 
 @pytest.mark.parametrize(
