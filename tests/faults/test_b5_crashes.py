@@ -119,7 +119,7 @@ def test_fault_37_a_beat_in_another_process_finds_it_too(world: World, mother: M
     with mother.bear("tick", world.settings) as life:
         done = life.said()["done"]
 
-    assert done == ["polled=0 expired=0 callbacks=0 fulfilments=1"]
+    assert done == ["polled=0 expired=0 callbacks=0 fulfilments=1 movements=0"]
     assert world.fate(row) == ("success", 1)
 
 
