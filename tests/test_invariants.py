@@ -12,9 +12,10 @@ import requests
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
+from moneyed import Money
 
 from django_gatewaypay import announcer, dispatch, services
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.models import Callback, Fulfilment, Refund, Transaction, TransactionEvent
 from django_gatewaypay.sandbox.models import SandboxDelivery, SandboxPayment
 from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import CallbackRequest, State
@@ -116,6 +117,11 @@ def write_second_payment(row: Transaction) -> None:
     second.events.update(attention="")
 
 
+def give_back(row: Transaction) -> Refund:
+    """A refund of 5.00, done."""
+    return services.refund(row.pk, Money("5.00", "EUR"), reason="returned")
+
+
 PLANTS: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
     "success without a callback": (1, lambda row: change(last_move(row), callback=None)),
     "success by the shop's own word": (1, lambda row: change(last_move(row), source="system", callback=None)),
@@ -141,6 +147,26 @@ PLANTS: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
     "a part for the whole, and nobody agreed": (6, lambda row: change(row, captured_minor=1500, agreed_minor=1500)),
     "held in silence": (6, lambda row: change(row, state="held")),
     "more given back than taken": (7, lambda row: change(row, refunded_minor=2000)),
+    "a refund whose money is not set aside": (7, lambda row: [give_back(row), change(row, refunding_minor=0)]),
+    "money set aside for no refund": (7, lambda row: change(row, refunding_minor=1)),
+    "money set aside for no capture": (7, lambda row: change(row, authorized_minor=1, capturing_minor=1)),
+    "more refunded than taken": (7, lambda row: change(give_back(row), amount_minor=2000)),
+    "gone, and not counted": (7, lambda row: [give_back(row), change(row, returned_minor=0)]),
+    "come back, and not counted": (7, lambda row: change(give_back(row), state="failed")),
+    "a refund that nobody has begun": (4, lambda row: give_back(row).transaction.events.filter(kind="refund").delete()),
+    "a refund that fell": (4, lambda row: change(give_back(row), state="submitted", next_attempt_at=NOW())),
+    "over, and tried again": (23, lambda row: change(give_back(row), next_attempt_at=NOW())),
+    "a refund that is never tried again": (23, lambda row: change(give_back(row), state="unknown")),
+    "a refund that is tried for ever": (
+        23,
+        lambda row: change(give_back(row), state="unknown", next_attempt_at=NOW(), attempts=12),
+    ),
+    "for a person and for the clock": (
+        23,
+        lambda row: change(give_back(row), state="requested", needs_approval=True, next_attempt_at=NOW()),
+    ),
+    "a refund without a reason": (24, lambda row: change(give_back(row), reason="")),
+    "a refund that nobody else has seen": (24, lambda row: change(give_back(row), needs_approval=True)),
     "fulfilled twice": (8, lambda row: Order.objects.filter(pk=row.order_id).update(fulfilments=2)),
     "fulfilled and forgotten": (8, lambda row: row.fulfilments.update(state="owed", next_attempt_at=NOW())),
     "fulfilled under another key": (8, lambda row: row.fulfilments.update(key="fulfil:other")),
@@ -275,6 +301,18 @@ def open_again(hosted: GatewayServer, row: Transaction, key: str, **fields: Any)
     requests.post(f"{hosted.url}create-session", data=body, headers={"Idempotency-Key": key}, timeout=5)
 
 
+def tell_again(hosted: GatewayServer, row: Transaction, **said: Any) -> None:
+    """The gateway has a refund of ours, and a second one."""
+    refund = give_back(row)
+    reference = hosted.refund_at_the_console(row.gateway_reference, "5.00")
+    hosted.refunds[reference].update(refund_id=str(refund.pk), **said)
+
+
+def give_too_much(hosted: GatewayServer, row: Transaction) -> None:
+    give_back(row)
+    hosted.refunds[next(iter(hosted.refunds))].update(amount="20.00", refund_id="R-77")
+
+
 LIES: dict[str, tuple[int, Callable[[GatewayServer, Transaction], Any]]] = {
     "asked for less": (5, lambda server, row: open_again(server, row, "k", amount="0.01")),
     "asked in another currency": (5, lambda server, row: open_again(server, row, "k", currency="USD")),
@@ -286,6 +324,13 @@ LIES: dict[str, tuple[int, Callable[[GatewayServer, Transaction], Any]]] = {
         lambda server, row: server.set_status(row.gateway_reference, "success", transaction_id="other"),
     ),
     "an unknown session": (6, lambda server, row: server.sessions.pop(row.gateway_reference)),
+    "given back twice": (14, tell_again),
+    "given back another amount": (14, lambda server, row: tell_again(server, row, amount="1.00")),
+    "given back, and called a failure": (
+        14,
+        lambda server, row: change(give_back(row), state="failed", gateway_reference=""),
+    ),
+    "given back more than taken": (7, give_too_much),
     "two sessions": (13, lambda server, row: [open_again(server, row, key) for key in ("one", "two")]),
     "a new key": (14, lambda server, row: open_again(server, row, "another key")),
     "other bytes": (14, lambda server, row: open_again(server, row, f"gatewaypay-{row.pk}", description="other")),

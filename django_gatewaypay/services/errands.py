@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from moneyed import Money
 
-from ..exceptions import UnsupportedOperation
 from ..gateways.base import Gateway
 from ..models import Capture, Refund
 from ..types import MovementState, PaymentUpdate
@@ -48,21 +47,21 @@ class Errand(ABC, Generic[Row]):
     def tell(self, gateway: Gateway, movement: Row) -> Answer:
         """Ask for it; the same key and the same bytes at every try."""
 
+    @abstractmethod
     def can_find(self, gateway: Gateway) -> bool:
         """Whether `find` can say that the gateway has never heard of it."""
-        return False
 
+    @abstractmethod
     def find(self, gateway: Gateway, movement: Row) -> Answer | None:
         """What an earlier `tell` made, looked up by our id; None when there is none."""
-        raise UnsupportedOperation
 
+    @abstractmethod
     def can_ask(self, gateway: Gateway, movement: Row) -> bool:
         """Whether `ask` can say what became of one that was taken."""
-        return False
 
+    @abstractmethod
     def ask(self, gateway: Gateway, movement: Row) -> Answer:
         """What became of it."""
-        raise UnsupportedOperation
 
     def contradict(self, movement: Row, answer: Answer) -> frozenset[str]:
         """The gateway has done what our books call failed: keep it, in the caller's commit; the codes it raises."""

@@ -16,7 +16,7 @@ from django.utils import timezone
 from .. import dispatch, schedule
 from ..exceptions import GatewayError
 from ..lifecycle import apply_update
-from ..models import Callback, Capture, Fulfilment, Movement, Refund, Transaction
+from ..models import Callback, Capture, Fulfilment, Refund, Transaction
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
 from .movements import drive_movement
@@ -87,10 +87,9 @@ def sweep(limit: int = BATCH) -> tuple[int, int, int]:
     return callbacks, fulfilments, sum(_each(drive, _claim_movements(kind, limit)) for kind, drive in DRIVERS.items())
 
 
-def _claim_movements(kind: type[Movement], limit: int) -> list[uuid.UUID]:
+def _claim_movements(kind: type[Refund | Capture], limit: int) -> list[uuid.UUID]:
     now = timezone.now()
-    due = kind._default_manager.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
-    return _claim(due, limit, next_attempt_at=now + schedule.CLAIM_LEASE)
+    return _claim(kind.objects.due(now), limit, next_attempt_at=now + schedule.CLAIM_LEASE)
 
 
 def _refund(refund_id: uuid.UUID) -> None:
@@ -101,7 +100,7 @@ def _capture(capture_id: uuid.UUID) -> None:
     drive_movement(Capture, capture_id)
 
 
-DRIVERS: Mapping[type[Movement], Callable[[uuid.UUID], None]] = {Refund: _refund, Capture: _capture}
+DRIVERS: Mapping[type[Refund | Capture], Callable[[uuid.UUID], None]] = {Refund: _refund, Capture: _capture}
 
 
 def _claim_transactions(due: models.QuerySet[Transaction], limit: int) -> list[uuid.UUID]:

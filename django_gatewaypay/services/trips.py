@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import F
@@ -24,6 +24,8 @@ from .refreshing import asked_nothing, follow_up, gateway_of, rest_delay
 __all__ = ["Trip", "ask", "tell"]
 
 logger = logging.getLogger("gatewaypay.movement")
+
+Said = TypeVar("Said", Answer, Answer | None)
 
 UNANSWERED = [state.value for state in UNANSWERED_MOVEMENTS]
 #: What says for sure that the gateway has done nothing, when it was told for the first time.
@@ -74,17 +76,17 @@ def tell(trip: Trip[Row]) -> None:
     """Tell the gateway, unless somebody else is about to."""
     if not _set_out(trip):
         return
-    answer, error = _attempt(trip, lambda: _find_or_tell(trip))
-    if error:
-        _keep_trying(trip, error)
-    elif answer:
+    answer = _attempt(trip, lambda: _find_or_tell(trip))
+    if isinstance(answer, Exception):
+        _keep_trying(trip, answer)
+    else:
         _land(trip, answer)
 
 
-def _attempt(trip: Trip[Row], call: Callable[[], Answer | None]) -> tuple[Answer | None, Exception | None]:
+def _attempt(trip: Trip[Row], call: Callable[[], Said]) -> Said | Exception:
     """What the gateway says, or why nobody knows: whatever was raised, it may have done what it was told."""
     try:
-        return call(), None
+        return call()
     except Exception as error:
         expected = isinstance(error, (GatewayError, NobodyCanTell, *NO))
         logger.log(
@@ -93,7 +95,7 @@ def _attempt(trip: Trip[Row], call: Callable[[], Answer | None]) -> tuple[Answer
             trip.movement._meta.model_name, trip.movement.pk, type(error).__name__, getattr(error, "code", ""),
             exc_info=not expected,
         )  # fmt: skip
-        return None, error
+        return error
 
 
 def _set_out(trip: Trip[Row]) -> bool:
@@ -207,11 +209,11 @@ def _flags(trip: Trip[Row], landed: Row, answer: Answer) -> frozenset[str]:
 
 def ask(trip: Trip[Row]) -> None:
     """What became of what the gateway has taken?"""
-    answer, error = _attempt(trip, lambda: _question(trip))
-    if answer and answer.state is not MovementState.SUBMITTED:
+    answer = _attempt(trip, lambda: _question(trip))
+    if isinstance(answer, Answer) and answer.state is not MovementState.SUBMITTED:
         _land(trip, answer)
     else:
-        _ask_later(trip, error, asking=bool(answer or error))
+        _ask_later(trip, answer if isinstance(answer, Exception) else None, asking=answer is not None)
 
 
 def _question(trip: Trip[Row]) -> Answer | None:

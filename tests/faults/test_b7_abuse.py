@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -256,6 +257,7 @@ def test_fault_54_two_staff_refund_at_once(world: World) -> None:
 
     assert isinstance(lost, AmountNotLeft | MovementInProgress), lost
     assert set(told_to_refund(world)) == {won.gateway_key}
+    assert len(world.server.refunds) == 1
     assert (won.state in {"submitted", "succeeded"}, world.row(row).refunding_minor) == (True, 1500)
 
 
@@ -267,6 +269,7 @@ def test_fault_54_one_clicks_twice(world: World) -> None:
 
     assert {one.pk for one in results} == {Refund.objects.get().pk}, results
     assert set(told_to_refund(world)) == {Refund.objects.get().gateway_key}
+    assert len(world.server.refunds) == 1
 
 
 def test_fault_54_the_gateway_does_not_answer(world: World) -> None:
@@ -282,7 +285,22 @@ def test_fault_54_the_gateway_does_not_answer(world: World) -> None:
     assert unknown.state == "unknown"
     assert Refund.objects.get().state in {"submitted", "succeeded"}
     assert set(told_to_refund(world)) == {unknown.gateway_key}
-    assert len(told_to_refund(world)) > 1
+    assert (len(told_to_refund(world)) > 1, len(world.server.refunds)) == (True, 1)
+
+
+def test_fault_54_unknown_is_resolved_by_a_look_up(world: World) -> None:
+    """The gateway has forgotten the key: what the lost call did is found there by our id, and not done again."""
+    row = paid(world)
+    world.server.script(*[Answer.lost()] * gateways[ALIAS].client.tries)
+    unknown = services.refund(row.pk, Money("5.00", "EUR"), reason="returned")
+    told = len(told_to_refund(world))
+    Refund.objects.update(next_attempt_at=timezone.now(), submitted_at=timezone.now() - timedelta(days=400))
+    services.sweep()
+
+    assert unknown.state == "unknown"
+    assert Refund.objects.get().state in {"submitted", "succeeded"}
+    assert len(told_to_refund(world)) == told
+    assert len(world.server.refunds) == 1
 
 
 def captured(world: World) -> Any:
