@@ -120,7 +120,7 @@ def test_fault_24_paid_late_where_the_host_fulfils_late_payments(world: World) -
 
 
 @only("stripe")
-@pytest.mark.xfail(strict=True, reason="refunds are not built: LATE_PAYMENT knows review and fulfil")
+@pytest.mark.xfail(strict=True, reason="LATE_PAYMENT knows review and fulfil, and no refund")
 def test_fault_24_paid_late_where_the_host_gives_late_payments_back(world: World) -> None:
     """The policy "refund": the gateway is asked to give it all back, and the order stays released."""
     world.settings.GATEWAYPAY = {**world.settings.GATEWAYPAY, "LATE_PAYMENT": "refund"}
