@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from moneyed import CurrencyDoesNotExist, Money, get_currency
 
-__all__ = ["InvalidAmount", "Money", "exponent", "format_minor", "from_minor", "parse_amount", "to_minor"]
+__all__ = ["InvalidAmount", "Money", "exponent", "format_minor", "from_minor", "minor_in", "parse_amount", "to_minor"]
 
 NO_EXCEPTIONS: Mapping[str, int] = {}
 PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", re.ASCII)
@@ -47,6 +47,16 @@ def to_minor(money: Money, exceptions: Mapping[str, int] = NO_EXCEPTIONS) -> int
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise InvalidAmount(f"{money.amount} has more decimal places than {money.currency.code}.")
     return int(scaled)
+
+
+def minor_in(currency: str, money: Money) -> int | None:
+    """The amount in minor units of a currency; None when it is another one, or no amount of this one."""
+    if money.currency.code != currency:
+        return None
+    try:
+        return to_minor(money)
+    except InvalidAmount:
+        return None
 
 
 def from_minor(minor: int, currency: str, exceptions: Mapping[str, int] = NO_EXCEPTIONS) -> Money:

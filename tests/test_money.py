@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from moneyed import Money
 
-from django_gatewaypay.money import InvalidAmount, exponent, format_minor, from_minor, parse_amount, to_minor
+from django_gatewaypay.money import InvalidAmount, exponent, format_minor, from_minor, minor_in, parse_amount, to_minor
 
 # currency, decimal places, a decimal amount, the same in minor units
 CURRENCIES = [
@@ -172,3 +172,18 @@ def test_a_large_amount_stays_exact() -> None:
     assert format_minor(largest, "EUR") == "999999999999999.99"
     assert format_minor(0, "EUR") == "0.00"
     assert format_minor(-1, "EUR") == "-0.01"
+
+
+@pytest.mark.parametrize(
+    ("currency", "money", "minor"),
+    [
+        ("EUR", Money("19.99", "EUR"), 1999),
+        ("EUR", Money("0", "EUR"), 0),
+        ("EUR", Money("19.99", "USD"), None),
+        ("EUR", Money("19.999", "EUR"), None),
+        ("JPY", Money("0.5", "JPY"), None),
+    ],
+)
+def test_minor_units_of_one_currency_or_none(currency: str, money: Money, minor: int | None) -> None:
+    """Nothing, and not zero, for what cannot be counted in this currency."""
+    assert minor_in(currency, money) == minor

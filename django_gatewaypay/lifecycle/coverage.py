@@ -4,7 +4,7 @@ from django.db import transaction
 from moneyed import Money
 
 from ..models import Callback, Capture, Transaction
-from ..money import InvalidAmount, to_minor
+from ..money import minor_in
 from ..types import CLOSED_STATES, MovementState, PaymentUpdate, Source
 from .door import apply_update
 from .movements import apply_movement
@@ -17,12 +17,8 @@ FAILED = frozenset({"capture_failed"})
 def is_covered(capture: Capture, captured: Money | None = None) -> bool:
     """Whether what is known to be captured by now, or what somebody says is, has this one in it."""
     row, total = capture.transaction, capture.before_minor + capture.amount_minor
-    if row.captured_minor >= total:
-        return True
-    try:
-        return captured is not None and captured.currency.code == row.currency and to_minor(captured) >= total
-    except InvalidAmount:
-        return False
+    told = None if captured is None else minor_in(row.currency, captured)
+    return max(row.captured_minor, told or 0) >= total
 
 
 def settle_captures(row: Transaction, *, source: Source, callback: Callback | None = None) -> None:

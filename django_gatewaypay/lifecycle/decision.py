@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from moneyed import Money
 
 from ..models import Fulfilment, TransactionEvent
-from ..money import InvalidAmount, to_minor
+from ..money import minor_in
 from ..types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
 
 __all__ = ["LOCAL_MOVES", "TRANSITIONS", "Decision", "Facts", "Kind", "Verdict", "decide"]
@@ -200,13 +200,13 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
         money: Money | None = getattr(update, name)
         if money is None:
             continue
-        minor = _minor_in(facts.currency, money)
+        minor = minor_in(facts.currency, money)
         if minor is not None:
             totals[name] = max(known, minor)
         else:
             mismatch = "currency_mismatch" if money.currency.code != facts.currency else "amount_mismatch"
     told = update.captured
-    paid_in_full = told is not None and _minor_in(facts.currency, told) == facts.whole
+    paid_in_full = told is not None and minor_in(facts.currency, told) == facts.whole
     # Not when others speak of something else: a person may have dealt with it since.
     too_much = told is not None and totals["captured"] > facts.whole
     wrong_total = too_much or (update.state is State.SUCCESS and not paid_in_full)
@@ -214,20 +214,10 @@ def _merge_money(facts: Facts, update: PaymentUpdate) -> tuple[Facts, str]:
     return merged, mismatch or ("amount_mismatch" if wrong_total else "")
 
 
-def _minor_in(currency: str, money: Money) -> int | None:
-    """The amount in minor units; None when it is another currency or no amount of this one."""
-    if money.currency.code != currency:
-        return None
-    try:
-        return to_minor(money)
-    except InvalidAmount:
-        return None
-
-
 def _target(after: Facts, update: PaymentUpdate) -> State:
     """The state that the update asks for, given everything that is known by now."""
     wanted, taken = update.state or after.state, update.captured
-    minor = None if taken is None else _minor_in(after.currency, taken)
+    minor = None if taken is None else minor_in(after.currency, taken)
     uncounted = bool(taken) and minor is None
     heard = max(wanted, after.state, key=lambda state: state.rank)
     ended = uncounted or heard.rank >= State.EXPIRED.rank

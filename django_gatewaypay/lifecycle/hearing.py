@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from ..exceptions import MovementInProgress
 from ..models import Callback, Refund, Transaction
-from ..money import InvalidAmount, to_minor
+from ..money import minor_in
 from ..types import UNANSWERED_MOVEMENTS, MovementState, RefundUpdate, Source
 from .steps import Step, count, hold_transaction, tell, write_event
 
@@ -101,21 +101,11 @@ def misses_amount(refund: Refund, told: RefundUpdate) -> bool:
     return told.amount is not None and told.amount != refund.amount
 
 
-def _minor(row: Transaction, told: RefundUpdate) -> int | None:
-    """The amount in minor units; None when it is none of this payment's currency."""
-    if told.amount is None or told.amount.currency.code != row.currency:
-        return None
-    try:
-        return to_minor(told.amount)
-    except InvalidAmount:
-        return None
-
-
 def _write_foreign(row: Transaction, told: RefundUpdate, step: Step) -> Flags:
     """One that we have never asked for. Without an amount there is nothing to write: the payment's totals tell."""
     if told.amount is None or not told.refund_reference:
         return NOTHING
-    minor, now = _minor(row, told), timezone.now()
+    minor, now = minor_in(row.currency, told.amount), timezone.now()
     if minor is None or minor <= 0:
         return frozenset({"mismatch"})
     refund = Refund(

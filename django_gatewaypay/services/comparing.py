@@ -8,7 +8,7 @@ from django.db.models import Sum
 from moneyed import Money
 
 from ..models import Refund, Transaction
-from ..money import InvalidAmount, format_minor, to_minor
+from ..money import format_minor, minor_in
 from ..types import CLOSED_STATES, UNANSWERED_MOVEMENTS, MovementState, PaymentUpdate, State
 
 __all__ = ["Finding", "Kind", "compare", "ended_unpaid", "has_money", "is_other_session"]
@@ -72,7 +72,7 @@ def ended_unpaid(update: PaymentUpdate) -> bool:
 
 
 def _amounts(row: Transaction, update: PaymentUpdate, asked: Money | None) -> Iterator[Finding]:
-    if asked is not None and _minor(row, asked) != row.amount_minor:
+    if asked is not None and minor_in(row.currency, asked) != row.amount_minor:
         yield Finding(Kind.AMOUNT, f"asked {_text(row, row.amount_minor)}", f"asked {_told(asked)}")
         return
     totals = [("captured", row.captured_minor)]
@@ -81,8 +81,8 @@ def _amounts(row: Transaction, update: PaymentUpdate, asked: Money | None) -> It
     for name, known in totals:
         told: Money | None = getattr(update, name)
         # Money that cannot be counted is what a payment is held for.
-        held_for = row.state == State.HELD and told is not None and _minor(row, told) is None
-        if told is not None and _minor(row, told) != known and not held_for:
+        held_for = row.state == State.HELD and told is not None and minor_in(row.currency, told) is None
+        if told is not None and minor_in(row.currency, told) != known and not held_for:
             yield Finding(Kind.AMOUNT, f"{name} {_text(row, known)}", f"{name} {_told(told)}")
             return
 
@@ -101,7 +101,7 @@ def _states(row: Transaction, update: PaymentUpdate) -> Iterator[Finding]:
 def _refunds(row: Transaction, update: PaymentUpdate) -> Iterator[Finding]:
     if update.refunded is None:
         return
-    ours, theirs = row.given_back_minor, _minor(row, update.refunded)
+    ours, theirs = row.given_back_minor, minor_in(row.currency, update.refunded)
     if theirs == ours or (theirs is not None and ours < theirs <= ours + _in_flight(row)):
         return
     yield Finding(Kind.REFUNDS, f"refunded {_text(row, ours)}", f"refunded {_told(update.refunded)}")
@@ -111,14 +111,6 @@ def _in_flight(row: Transaction) -> int:
     """What our own refunds may have given back by now; some gateways count it at once."""
     open_ones = Refund.objects.filter(transaction=row, foreign=False, state__in=IN_FLIGHT)
     return open_ones.aggregate(total=Sum("amount_minor"))["total"] or 0
-
-
-def _minor(row: Transaction, money: Money) -> int | None:
-    """In minor units of the row's currency; None when it is no such amount."""
-    try:
-        return to_minor(money) if money.currency.code == row.currency else None
-    except InvalidAmount:
-        return None
 
 
 def _text(row: Transaction, minor: int) -> str:
