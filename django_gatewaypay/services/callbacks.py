@@ -106,17 +106,11 @@ def _process(row: Callback) -> Callback.State:
         found = _find_transaction(row)
         if found is None:
             return state
-    update = load_update(row.update)
-    flags, signed = update.flags, gateways[row.gateway].signs_callbacks
-    if update.thin or not signed:
-        asked = ask_gateway(found) or update
-        # A word that even the gateway's own record leaves unknown is for staff; other news is no state.
-        unknown = asked.thin and not (update.refund or update.dispute or flags)
-        flags |= asked.flags | ({"unknown_state"} if unknown else set())
-        refund = update.refund if signed else None
-        if refund is None:
-            _ask_refunds_soon(found)
-        update = replace(asked, flags=flags, dispute=update.dispute or asked.dispute, refund=refund)
+    signed = gateways[row.gateway].signs_callbacks
+    # Nothing that an unsigned one says is believed, not even that somebody should look: anybody may have sent it.
+    update = load_update(row.update) if signed else PaymentUpdate()
+    if update.thin:
+        update = _ask(found, update)
     if is_other_mode(found, update):
         return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
     update = hear_dispute(found, update, source=Source.CALLBACK, callback=row)
@@ -127,6 +121,17 @@ def _process(row: Callback) -> Callback.State:
     follow_up(outcome)
     logger.info("processed callback=%s transaction=%s moved=%s", row.pk, found.pk, outcome.moved)
     return Callback.State.PROCESSED
+
+
+def _ask(found: Transaction, said: PaymentUpdate) -> PaymentUpdate:
+    """What is true, where a message only says that something happened; its own news of a refund or a dispute stays."""
+    asked = ask_gateway(found) or said
+    # A word that even the gateway's own record leaves unknown is for staff; other news is no state.
+    unknown = asked.thin and not (said.refund or said.dispute or said.flags)
+    flags = said.flags | asked.flags | ({"unknown_state"} if unknown else set())
+    if said.refund is None:
+        _ask_refunds_soon(found)
+    return replace(asked, flags=flags, dispute=said.dispute or asked.dispute, refund=said.refund)
 
 
 def _hear(row: Callback, found: Transaction, update: PaymentUpdate) -> Outcome:

@@ -279,3 +279,18 @@ def test_a_host_without_time_zones_keeps_its_own_time(row: Transaction, settings
     settings.USE_TZ = False
 
     assert services.disputes._columns(news(due_at=DUE))["due_at"] == datetime(2030, 1, 31, 12)  # noqa: DTZ001
+
+
+def test_what_anybody_could_have_sent_is_no_dispute(hosted: GatewayServer, row: Transaction, settings: Any) -> None:
+    """Of a gateway that signs nothing only the record counts: neither a row nor a flag comes from a hint."""
+    account = {**settings.GATEWAYPAY["GATEWAYS"]["hosted"], "BACKEND": "tests.services.test_trips.SignsNothing"}
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "GATEWAYS": {"hosted": account}}
+    forged = told(hosted, row, dispute_reference="dp_1", dispute_status="lost", dispute_amount="19.99")
+    row.refresh_from_db()
+    hinted = (forged, Dispute.objects.count(), row.attention)
+    hosted.dispute(row.gateway_reference)
+    told(hosted, row)
+
+    row.refresh_from_db()
+    assert hinted == ("processed", 0, "")
+    assert (Dispute.objects.get().state, row.attention) == ("open", "disputed")
