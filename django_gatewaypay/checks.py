@@ -16,11 +16,11 @@ from .gateways.http import is_loopback
 from .money import InvalidAmount, parse_amount, to_minor
 from .orders import order_handler
 from .registry import gateways
+from .types import CAPTURE_WORDS
 
 __all__ = ["check_deployment", "check_gateways", "check_settings"]
 
 LATE_PAYMENT_WORDS = ("review", "fulfil")
-CAPTURE_WORDS = ("auto", "manual")
 DURATIONS = ("EXPIRE_AFTER", "POLL_AFTER", "WATCH_AFTER_EXPIRY", "KEEP_PAYLOADS")
 
 

@@ -26,7 +26,7 @@ from ..money import InvalidAmount, to_minor
 from ..orders import Quote, order_handler
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE
-from ..types import CLOSED_STATES, Source, State
+from ..types import CAPTURE_WORDS, CLOSED_STATES, Source, State
 from . import access
 from .lookup import ask_email_digest
 from .refreshing import cancel, expire
@@ -37,7 +37,6 @@ __all__ = ["Initiated", "initiate"]
 logger = logging.getLogger("gatewaypay.initiate")
 
 MAX_MINOR = 10**15
-CAPTURE_WORDS = ("auto", "manual")
 
 
 @dataclass(frozen=True)

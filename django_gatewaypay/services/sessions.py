@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -17,6 +17,7 @@ from ..models import Transaction
 from ..schedule import CLAIM_LEASE, backoff_delay
 from ..types import PaymentRequest, PaymentSession, PaymentUpdate, Source, State
 from .callbacks import match_waiting_callbacks
+from .moments import as_theirs
 from .refreshing import asked_nothing, gateway_of, rest_delay
 
 __all__ = ["as_utc", "open_session", "payment_request", "public_url"]
@@ -148,5 +149,4 @@ def public_url(name: str, *args: Any) -> str:
 
 def as_utc(moment: datetime) -> datetime:
     """An aware UTC time, whether the host has USE_TZ or not; whole seconds."""
-    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return aware.astimezone(UTC).replace(microsecond=0)
+    return as_theirs(moment).replace(microsecond=0)

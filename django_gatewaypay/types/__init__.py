@@ -13,6 +13,7 @@ from .messages import (
     RefundUpdate,
 )
 from .words import (
+    CAPTURE_WORDS,
     CLOSED_STATES,
     DECLINE_CODES,
     FINAL_STATES,
@@ -28,6 +29,7 @@ from .words import (
 )
 
 __all__ = [
+    "CAPTURE_WORDS",
     "CLOSED_STATES",
     "DECLINE_CODES",
     "FINAL_STATES",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 __all__ = [
+    "CAPTURE_WORDS",
     "CLOSED_STATES",
     "DECLINE_CODES",
     "FINAL_STATES",
@@ -83,6 +84,10 @@ DECLINE_CODES = frozenset(
         "processing_error",
     }
 )
+
+
+#: When the money of a payment is taken: at once, or later by whoever captures it.
+CAPTURE_WORDS = ("auto", "manual")
 
 
 class RefundState(StrEnum):
