@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import exceptions
 from ..models import Capture, Movement, Refund, Transaction, TransactionEvent
+from ..services.notices import WORDS
 from ..types import MovementState, RefundStatus, Source, State
 from .base import money
 
@@ -24,63 +25,36 @@ class Words:
     advice: Any
 
 
-ATTENTION: Mapping[str, Words] = {
-    "mismatch": Words(
-        _("wrong amount, currency or reference"),
-        _("Money came, and it is not what was asked for. Compare it with the gateway; then accept it or give it back."),
+ADVICE: Mapping[str, Any] = {
+    "mismatch": _(
+        "Money came, and it is not what was asked for. Compare it with the gateway; then accept it or give it back."
     ),
-    "duplicate_payment": Words(
-        _("paid twice"),
-        _("Another payment of this order is paid too. Give one of the two back, or accept this one."),
+    "duplicate_payment": _("Another payment of this order is paid too. Give one of the two back, or accept this one."),
+    "late": _(
+        "The money came after this payment had ended. Fulfil the order now, accept it as it is, or give it back."
     ),
-    "late": Words(
-        _("paid late"),
-        _("The money came after this payment had ended. Fulfil the order now, accept it as it is, or give it back."),
+    "disputed": _("The shopper's bank takes the money back, or may. Answer at the gateway before the date below."),
+    "refund_failed": _(
+        "The gateway had taken a refund, and it came back. Refund again, or pay the shopper in another way."
     ),
-    "disputed": Words(
-        _("disputed"),
-        _("The shopper's bank takes the money back, or may. Answer at the gateway before the date below."),
+    "refund_unknown": _(
+        "Nobody can tell what became of a refund. Look for it at the gateway before you do anything else."
     ),
-    "refund_failed": Words(
-        _("refund failed"),
-        _("The gateway had taken a refund, and it came back. Refund again, or pay the shopper in another way."),
+    "capture_failed": _("The reserved money could not be taken. Capture again, or let it go."),
+    "hook_dead": _("Your own code failed again and again. Mend the cause, then try again below."),
+    "unmatched": _("A message of the gateway could not be worked on. Read its last error, then try again below."),
+    "unknown_state": _("The gateway used a word that we do not know. Look at the gateway, and ask it again later."),
+    "recovered": _(
+        "The gateway knew of this payment, and our books did not. See whether order and amount are right; "
+        "then accept it."
     ),
-    "refund_unknown": Words(
-        _("refund without an answer"),
-        _("Nobody can tell what became of a refund. Look for it at the gateway before you do anything else."),
+    "unreconciled": _(
+        "A comparison has found a difference that no question to the gateway mends. The timeline has both words."
     ),
-    "capture_failed": Words(
-        _("capture failed"),
-        _("The reserved money could not be taken. Capture again, or let it go."),
-    ),
-    "hook_dead": Words(
-        _("fulfilment given up"),
-        _("Your own code failed again and again. Mend the cause, then try again below."),
-    ),
-    "unmatched": Words(
-        _("callback given up"),
-        _("A message of the gateway could not be worked on. Read its last error, then try again below."),
-    ),
-    "unknown_state": Words(
-        _("unknown answer of the gateway"),
-        _("The gateway used a word that we do not know. Look at the gateway, and ask it again later."),
-    ),
-    "recovered": Words(
-        _("found again"),
-        _(
-            "The gateway knew of this payment, and our books did not. See whether order and amount are right; "
-            "then accept it."
-        ),
-    ),
-    "unreconciled": Words(
-        _("differs from the gateway's books"),
-        _("A comparison has found a difference that no question to the gateway mends. The timeline has both words."),
-    ),
-    "skew": Words(
-        _("clocks differ"),
-        _("The gateway's clock and ours do not agree. Set the clock of this server."),
-    ),
+    "skew": _("The gateway's clock and ours do not agree. Set the clock of this server."),
 }
+#: By code; what it is called is what the mail calls it.
+ATTENTION: Mapping[str, Words] = {code: Words(label, ADVICE[code]) for code, label in WORDS.items()}
 
 SOURCES: Mapping[str, Any] = {
     Source.INITIATE: _("The shopper started the payment"),
