@@ -155,25 +155,11 @@ class Entry:
         return changes
 
     def _write_event(self, row: Transaction, kind: Kind, before: str, flags: frozenset[str], note: str) -> None:
-        TransactionEvent.objects.create(
-            transaction=row,
-            kind=kind,
-            version=row.version,
-            from_state=before,
-            to_state=row.state,
-            reason=row.reason,
-            late=row.late,
-            attention=row.attention,
-            captured_minor=row.captured_minor,
-            authorized_minor=row.authorized_minor,
-            refunded_minor=row.refunded_minor,
-            source=self.source,
-            evidence=evidence(self.update) | self._agreement(row, flags),
-            note=(self.note or note)[:255],
-            callback=self.callback,
-            actor=self.actor,
-            created_at=timezone.now(),
+        event = TransactionEvent.of(
+            row, kind, source=self.source, actor=self.actor, callback=self.callback, note=self.note or note
         )
+        event.from_state, event.evidence = before, evidence(self.update) | self._agreement(row, flags)
+        event.save(force_insert=True)
 
     def _agreement(self, row: Transaction, flags: frozenset[str]) -> dict[str, Any]:
         """What a person has said: the total that counts as the whole, and the flags that are dealt with."""

@@ -75,19 +75,6 @@ def _take(row: Transaction, facts: Facts) -> None:
 
 
 def _write_move(row: Transaction, update: PaymentUpdate) -> None:
-    TransactionEvent.objects.create(
-        transaction=row,
-        kind=Kind.MOVED,
-        version=row.version,
-        from_state=State.CREATED,
-        to_state=row.state,
-        reason=row.reason,
-        attention=row.attention,
-        captured_minor=row.captured_minor,
-        authorized_minor=row.authorized_minor,
-        refunded_minor=row.refunded_minor,
-        source=Source.POLL,
-        evidence=evidence(update),
-        note=NOTE,
-        created_at=timezone.now(),
-    )
+    moved = TransactionEvent.of(row, Kind.MOVED, source=Source.POLL, note=NOTE)
+    moved.from_state, moved.evidence = State.CREATED, evidence(update)
+    moved.save(force_insert=True)

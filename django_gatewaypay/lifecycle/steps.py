@@ -129,31 +129,16 @@ def take_back(capture: Capture, step: Step) -> None:
 
 def write_event(movement: Refund | Capture, source: Source, actor: Any, note: str, callback: Callback | None) -> None:
     """The ledger's line about a movement as it is now."""
-    row = movement.transaction
-    TransactionEvent.objects.create(
-        transaction=row,
-        kind=TransactionEvent.Kind(str(movement._meta.model_name)),
-        version=row.version,
-        from_state=row.state,
-        to_state=row.state,
-        reason=movement.state,
-        late=row.late,
-        attention=row.attention,
-        captured_minor=row.captured_minor,
-        authorized_minor=row.authorized_minor,
-        refunded_minor=row.refunded_minor,
-        source=source,
-        evidence={
-            "id": str(movement.pk),
-            "amount": f"{movement.amount_text} {row.currency}",
-            "state": str(movement.state),
-            "reference": movement.gateway_reference,
-        },
-        note=note[:255],
-        callback=callback,
-        actor=actor,
-        created_at=timezone.now(),
-    )
+    row, kind = movement.transaction, TransactionEvent.Kind(str(movement._meta.model_name))
+    event = TransactionEvent.of(row, kind, source=source, actor=actor, callback=callback, note=note)
+    event.from_state, event.reason = row.state, movement.state
+    event.evidence = {
+        "id": str(movement.pk),
+        "amount": f"{movement.amount_text} {row.currency}",
+        "state": str(movement.state),
+        "reference": movement.gateway_reference,
+    }
+    event.save(force_insert=True)
 
 
 def tell(movement: Refund | Capture, before: MovementState | str) -> None:

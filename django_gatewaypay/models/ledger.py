@@ -1,15 +1,22 @@
 """The ledger: what happened to a transaction, written once."""
 
+from typing import Any, Self
+
 from django.conf import settings as django_settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..types import Source
+from .letters import Callback
 from .transactions import Transaction
 from .words import CODE, AppendOnly, choices
 
 __all__ = ["TransactionEvent"]
+
+#: What a line keeps of the row as it was then.
+COPIED = ("version", "reason", "late", "attention", "captured_minor", "authorized_minor", "refunded_minor")
 
 
 class TransactionEvent(AppendOnly):
@@ -52,6 +59,32 @@ class TransactionEvent(AppendOnly):
                 condition=Q(kind__in=["moved", "amended"]),
                 name="gatewaypay_one_event_per_version",
             ),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        row: Transaction,
+        kind: Kind,
+        *,
+        source: Source,
+        actor: Any = None,
+        callback: Callback | None = None,
+        note: str = "",
+    ) -> Self:
+        """A line about a transaction as it is now, unsaved; what it came from and on whose word, the caller adds."""
+        copied = {name: getattr(row, name) for name in COPIED}
+        now = timezone.now()
+        return cls(
+            transaction=row,
+            kind=kind,
+            to_state=row.state,
+            source=source,
+            actor=actor,
+            callback=callback,
+            note=note[:255],
+            created_at=now,
+            **copied,
         )
 
     def __str__(self) -> str:

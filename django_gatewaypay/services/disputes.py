@@ -10,16 +10,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.db import transaction
 from django.utils import timezone
 from moneyed import Money
 
 from ..lifecycle import apply_update
 from ..models import Callback, Dispute, Transaction, TransactionEvent
-from ..money import InvalidAmount, to_minor
+from ..money import minor_in
 from ..signals import dispute_changed
 from ..types import DisputeState, DisputeUpdate, PaymentUpdate, Source
+from .moments import as_ours
 
 __all__ = ["dump_dispute", "hear_dispute", "load_dispute"]
 
@@ -73,27 +73,15 @@ def _changes(known: Dispute | None, told: DisputeUpdate) -> dict[str, Any]:
 
 
 def _columns(told: DisputeUpdate) -> dict[str, Any]:
-    minor = _minor(told.amount)
+    # What cannot be counted is news about money, not money.
+    minor = None if told.amount is None else minor_in(told.amount.currency.code, told.amount)
     return {
         "state": told.state.value,
         "amount_minor": minor,
         "currency": told.amount.currency.code if told.amount is not None and minor is not None else "",
         "reason": told.reason[:64],
-        "due_at": _as_ours(told.due_at) if told.due_at else None,
+        "due_at": as_ours(told.due_at) if told.due_at else None,
     }
-
-
-def _minor(amount: Money | None) -> int | None:
-    """None for what cannot be counted: it is news about money, not money."""
-    try:
-        return None if amount is None else to_minor(amount)
-    except InvalidAmount:
-        return None
-
-
-def _as_ours(moment: datetime) -> datetime:
-    """An aware time as the host's database keeps it."""
-    return moment if django_settings.USE_TZ else timezone.make_naive(moment)
 
 
 def _write(row: Transaction, known: Dispute | None, told: DisputeUpdate, changes: dict[str, Any]) -> Dispute:
@@ -114,23 +102,10 @@ def _write_event(dispute: Dispute, source: Source, callback: Callback | None) ->
         "reason": dispute.reason,
         "due_at": dispute.due_at.isoformat() if dispute.due_at else "",
     }
-    TransactionEvent.objects.create(
-        transaction=row,
-        kind=TransactionEvent.Kind.DISPUTE,
-        version=row.version,
-        from_state=row.state,
-        to_state=row.state,
-        reason=dispute.state,
-        late=row.late,
-        attention=row.attention,
-        captured_minor=row.captured_minor,
-        authorized_minor=row.authorized_minor,
-        refunded_minor=row.refunded_minor,
-        source=source,
-        evidence={name: value for name, value in evidence.items() if value},
-        callback=callback,
-        created_at=timezone.now(),
-    )
+    event = TransactionEvent.of(row, TransactionEvent.Kind.DISPUTE, source=source, callback=callback)
+    event.from_state, event.reason = row.state, dispute.state
+    event.evidence = {name: value for name, value in evidence.items() if value}
+    event.save(force_insert=True)
 
 
 def _tell(dispute: Dispute) -> None:
