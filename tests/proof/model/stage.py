@@ -12,17 +12,17 @@ from uuid import UUID
 import time_machine
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import override_settings
 from django.utils import timezone
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.testing.gateway_server import GatewayServer
 from tests.invariants import ServerBooks, check_books
 from tests.shop.models import Order
 
+from ..database import empty_tables
 from .crash import Crash, Killed
 from .plain import Expectation, Fact, Payment
 from .wire import ModelGateway, Wire
@@ -226,10 +226,3 @@ def fact_of(session: dict[str, Any], *, foreign: bool = False) -> Fact:
         refunded=session.get("refunded_minor", 0),
         foreign=foreign,
     )
-
-
-def empty_tables() -> None:
-    """No run sees what another one wrote."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        for table in (TransactionEvent, Fulfilment, Callback, Transaction, Order):
-            cursor.execute(f'DELETE FROM "{table._meta.db_table}"')  # noqa: S608 - a table of ours

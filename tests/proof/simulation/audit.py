@@ -9,13 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from django.core.management.color import no_style
 from django.db import connection
 from django.utils import timezone
 
 from django_gatewaypay import tasks
 from django_gatewaypay.exceptions import GatewayError
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.models import Transaction
 from django_gatewaypay.types import FINAL_STATES, State
 from tests.invariants import GatewayPayment, Opening, Violation, check_books, check_settled
 from tests.shop.handler import HookFailed
@@ -26,7 +25,7 @@ from .books import Session
 if TYPE_CHECKING:
     from .simulation import Simulation
 
-__all__ = ["check_at_the_end", "check_so_far", "empty_the_database", "listening", "something_is_due"]
+__all__ = ["check_at_the_end", "check_so_far", "listening", "something_is_due"]
 
 #: The words of the hosted protocol, in which invariants are told.
 WORDS = {"open": "pending", "paid": "success"}
@@ -84,13 +83,6 @@ def sessions(world: "Simulation") -> Iterator[Session]:
 def our_reference(session: Session) -> str:
     """A session's reference as its adapter reads it."""
     return session.reference.replace("mollie_", "tr_")
-
-
-def empty_the_database() -> None:
-    """No rows, and every count from one again: ids are part of the event log."""
-    tables = [model._meta.db_table for model in (Fulfilment, TransactionEvent, Callback, Transaction, Order)]
-    statements = connection.ops.sql_flush(no_style(), tables, reset_sequences=True)
-    connection.ops.execute_sql_flush(statements)
 
 
 def something_is_due(task: Any, within: float) -> bool:

@@ -17,6 +17,7 @@ from django_gatewaypay import announcer, services, tasks
 from django_gatewaypay.gateways.base import Gateway
 from django_gatewaypay.gateways.circuit import Circuit
 
+from ..database import empty_tables
 from . import audit
 from .books import Session
 from .dialects import HostedDialect, MollieDialect, StripeDialect
@@ -221,5 +222,5 @@ class Simulation(World):
 
 def simulate(seed: int, *, payments: int = 50, tell: Callable[[str], object] | None = None) -> Outcome:
     """Run one seed in the database that is configured; it is emptied before."""
-    audit.empty_the_database()
+    empty_tables()
     return Simulation(seed, payments=payments, tell=tell).run()
