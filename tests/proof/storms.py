@@ -148,7 +148,8 @@ def _copies_figures(results: Sequence[Mapping[str, Any]], wanted: int) -> list[F
 def _mutated_figures(results: Sequence[Mapping[str, Any]], wanted: int) -> list[Figure]:
     sent, wrong, (bad, told) = _sum(results, "sent"), _sum(results, "wrong"), _answers(results)
     kept = "kept" if all(set(result["kept"].values()) == {200} for result in results) else "refused"
-    left = f"{_sum(results, 'left genuine')} more were left genuine by their bend, and not sent"
+    left = f"{_sum(results, 'left genuine')} more were left genuine by their bend, and not sent; of "
+    left += f"{_sum(results, 'unreadable')} more Django itself can make no request, at any address"
     return [
         Figure("spoiled callbacks", sent, f">= {wanted}", sent >= wanted, left),
         Figure("spoiled callbacks answered 500 or above", bad, "0", bad == 0, told),
@@ -158,7 +159,8 @@ def _mutated_figures(results: Sequence[Mapping[str, Any]], wanted: int) -> list[
 
 
 def _schema_figures(results: Sequence[Mapping[str, Any]], wanted: int) -> list[Figure]:
-    sent, wrong, (bad, told) = _sum(results, "sent"), _sum(results, "wrong"), _answers(results)
+    sent, wrong, bad, (_, told) = *(_sum(results, name) for name in ("sent", "wrong", "errors")), _answers(results)
+    told += f" (503 of /health/, where no clock runs: {_sum(results, 'late')})"
     drawn = f"{_sum(results, 'cases')} cases drawn by schemathesis, each sent in eight ways"
     return [
         Figure("schema-driven requests", sent, f">= {wanted}", sent >= wanted, drawn),

@@ -50,10 +50,10 @@ class Message:
     length: str | None = None
 
     def arriving(self) -> dict[str, str]:
-        """The headers as a server hands them on: lower case, those of the same name joined."""
+        """The headers as a server hands them on: lower case, without blanks around, those of the same name joined."""
         joined: dict[str, str] = {}
         for name, value in self.headers:
-            known = joined.get(name.lower())
+            known, value = joined.get(name.lower()), value.strip(" \t")
             joined[name.lower()] = value if known is None else f"{known},{value}"
         return joined
 

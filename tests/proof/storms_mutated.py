@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import time_machine
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.exceptions import TooManyFieldsSent
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
 from django_gatewaypay.models import Callback, Transaction
 
@@ -46,6 +47,16 @@ class Door:
             return told[0], b"".join(answer)
         finally:
             answer.close()
+
+    def is_readable(self, message: Message) -> bool:
+        """Whether Django can make a request of it. With a query and a charset that is no text's it raises while it
+        makes one, at any address of any project, before every middleware and view.
+        """
+        try:
+            WSGIRequest(self.environ(message))
+        except (LookupError, TooManyFieldsSent):
+            return False
+        return True
 
     def environ(self, message: Message) -> dict[str, Any]:
         path, _, query = (ROOT + message.path).partition("?")
@@ -114,14 +125,16 @@ def site() -> Iterator[None]:
 
 def mutated(seed: int, count: int, progress: Progress, *, first: int = 0) -> dict[str, Any]:
     """So many spoiled callbacks, from a number of the seed on; what was answered, and what was wrong."""
-    door, told, left, number = Door(), Counter[str](), 0, first
+    door, told, left, unreadable, number = Door(), Counter[str](), 0, 0, first
     wrong: list[tuple[int, str]] = []
     pages = {b"", _page(door, "Host", "bad host"), door.send(Message((), b"", "no/such/page"))[1]}
     books = _read()
     with strict_log() as log:
         while told.total() < count:
             message = make(seed, number)
-            if is_deliverable(message):
+            if not door.is_readable(message):
+                unreadable += 1
+            elif is_deliverable(message):
                 left += 1
             else:
                 status, trouble = judge(door, message, pages)
@@ -130,11 +143,13 @@ def mutated(seed: int, count: int, progress: Progress, *, first: int = 0) -> dic
                 wrong += [(number, f"logged {line[:300]}") for line in log.taken()]
                 if told.total() % BATCH == 0:
                     progress(told.total() / count)
-                    wrong += [] if _read() == books else [(number, f"written within the last {BATCH}")]
+                    before, books = books, _read()
+                    wrong += [] if before == books else [(number, f"written within the last {BATCH}")]
             number += 1
     if _read() != books:
         wrong.append((number, "written"))
-    return {"sent": told.total(), "left genuine": left, "answers": dict(told), "wrong": wrong, "kept": genuine(door)}
+    counts = {"sent": told.total(), "left genuine": left, "unreadable": unreadable}
+    return {**counts, "answers": dict(told), "wrong": wrong, "kept": genuine(door)}
 
 
 def make(seed: int, number: int) -> Message:

@@ -40,13 +40,14 @@ from .storms_site import strict_log
 __all__ = ["DESCRIPTION", "Owner", "operations", "schema_driven"]
 
 DESCRIPTION = REPOSITORY / "docs" / "reference" / "openapi.yaml"
-CHECKS = [
-    not_a_server_error,
+AS_DESCRIBED = [
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
 ]
+#: But for /health/, which says that nobody does the due work of this site: no clock runs here.
+CHECKS = [not_a_server_error, *AS_DESCRIBED]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 #: Cases of each operation and mode in a round; `initiate` has most to say.
 CASES = {"initiate": 8, "initiateWithoutSlash": 4}
@@ -161,6 +162,7 @@ class Storm:
         self.owner = owner
         self.cases = 0
         self.told: Counter[str] = Counter()
+        self.late = 0
         self.wrong: dict[str, str] = {}
 
     def take(self, case: Any) -> None:
@@ -177,8 +179,10 @@ class Storm:
         try:
             answer = case.call()
             self.told[str(answer.status_code)] += 1
+            late = case.path == "/health/" and answer.status_code == 503
+            self.late += late
             if reached_a_view(case):
-                case.validate_response(answer, checks=CHECKS)
+                case.validate_response(answer, checks=AS_DESCRIBED if late else CHECKS)
             elif answer.status_code >= 500:
                 raise AssertionError(f"{answer.status_code} outside of every view")
         except FailureGroup as group:
@@ -235,6 +239,8 @@ def schema_driven(seed: int, count: int, progress: Progress) -> dict[str, Any]:
     return {
         "cases": storm.cases,
         "sent": storm.told.total(),
+        "late": storm.late,
+        "errors": sum(count for status, count in storm.told.items() if status >= "500") - storm.late,
         "answers": dict(storm.told),
         "wrong": [f"{what}: {case}" for what, case in storm.wrong.items()],
     }
