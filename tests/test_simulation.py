@@ -103,6 +103,7 @@ def test_a_fresh_key_at_every_try_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paid is not paid in full."""
+    monkeypatch.setattr(simulation, "PLANS", {"pays_wrong": 1})
     decide: Callable[..., Any] = door.decide
 
     def trust(facts: Any, update: Any, **options: Any) -> Any:
@@ -117,7 +118,8 @@ def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def many_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was paid goes back, in one way or another."""
+    """Everybody pays, and whatever was paid goes back, in one way or another."""
+    monkeypatch.setattr(simulation, "PLANS", {"pays": 1})
     monkeypatch.setattr(simulation, "REFUNDED", 100)
 
 
