@@ -21,7 +21,7 @@ from tests.factories import make_order
 from tests.invariants import check_books
 from tests.journeys.conftest import server_url as server_url  # the same server, for this module too
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 ROUNDS = 200
 
