@@ -42,8 +42,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def touches_database(item: pytest.Item) -> bool:
     """Whether another database could make a difference."""
-    marked = item.get_closest_marker("django_db") or item.get_closest_marker("postgres")
-    return bool(marked or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())))
+    if item.get_closest_marker("postgres"):
+        return True
+    marked = item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ()))
+    return bool(marked) and not item.get_closest_marker("checker")
 
 
 def forget_rows(_: TransactionTestCase) -> None:
