@@ -9,11 +9,12 @@ import pytest
 from django.utils import timezone
 
 from django_gatewaypay import dispatch
-from django_gatewaypay.lifecycle import door
-from django_gatewaypay.models import Fulfilment, Transaction, TransactionQuerySet
-from django_gatewaypay.services import sessions, sweeping
-from django_gatewaypay.types import State
+from django_gatewaypay.lifecycle import door, movements, steps
+from django_gatewaypay.models import Fulfilment, Refund, Transaction, TransactionQuerySet
+from django_gatewaypay.services import sessions, sweeping, trips
+from django_gatewaypay.types import MovementState, State
 from django_gatewaypay.views import callbacks
+from tests.proof.simulation import simulation
 from tests.proof.simulation.simulation import Outcome, simulate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -112,3 +113,49 @@ def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(door, "decide", trust)
 
     assert hunt("false")
+
+
+@pytest.fixture
+def many_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was paid goes back, in one way or another."""
+    monkeypatch.setattr(simulation, "REFUNDED", 100)
+
+
+@pytest.mark.usefixtures("many_refunds")
+def test_whatever_goes_back_is_counted() -> None:
+    """Staff refund and capture, and the books are right."""
+    outcomes = [simulate(seed, payments=PAYMENTS) for seed in (107, 108)]
+
+    assert [outcome.violations for outcome in outcomes] == [[], []]
+    assert sum(outcome.refunds for outcome in outcomes) > 3
+    assert sum(outcome.captures for outcome in outcomes)
+
+
+@pytest.mark.usefixtures("many_refunds")
+def test_a_refund_under_a_fresh_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever tells the gateway again under another key gives back twice."""
+    monkeypatch.setattr(Refund, "gateway_key", property(lambda self: f"key-{uuid.uuid4()}"))
+
+    assert hunt("over-refunded")
+
+
+@pytest.mark.usefixtures("many_refunds")
+def test_a_silence_that_is_taken_for_a_no_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refund that timed out may have been made."""
+
+    def conclude(trip: Any, error: Exception) -> None:
+        trip.climb(MovementState.FAILED, error=str(error))
+
+    monkeypatch.setattr(trips, "_keep_trying", conclude)
+
+    assert hunt("over-refunded")
+
+
+@pytest.mark.usefixtures("many_refunds")
+def test_a_cap_that_nobody_keeps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people, each with a part of one payment: together it is more than the whole."""
+    monkeypatch.setattr(movements, "_check_left", lambda movement: None)
+    for module in (movements, steps):
+        monkeypatch.setattr(module, "set_aside", lambda movement, amount: None)
+
+    assert hunt("over-refunded")
