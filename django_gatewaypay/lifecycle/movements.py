@@ -20,7 +20,8 @@ from ..schedule import CLAIM_LEASE
 from ..types import UNANSWERED_MOVEMENTS, MovementState, PaymentUpdate, Source
 from .decision import Verdict
 from .door import apply_update
-from .steps import ENDED, Row, Step, hold_movement, hold_transaction, log, set_aside, write_event
+from .intents import log, write_event, write_intent
+from .steps import ENDED, Row, Step, hold_movement, hold_transaction
 
 __all__ = [
     "apply_movement",
@@ -68,9 +69,7 @@ def open_movement(movement: Row, *, source: Source) -> Row:
             movement.transaction = hold_transaction(movement.transaction_id)
             _check_left(movement)
             _complete(movement)
-            movement.save(force_insert=True)
-            set_aside(movement, movement.amount_minor)
-            write_event(movement, source, movement.actor, movement.reason, None)
+            write_intent(movement, source)
     except IntegrityError as error:
         raise MovementInProgress from error
     log(movement, "")
