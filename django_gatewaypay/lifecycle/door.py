@@ -76,11 +76,13 @@ def apply_update(
         told = _name_the_end(row, update)
         decision = decide(_facts_of(row), told, local=local, late_payment=late_payment, flags=flags, verdict=verdict)
         if why_not and decision.facts.state is State.SUCCESS:
-            decision = replace(decision, note=why_not)
+            entry = replace(entry, note=" · ".join(filter(None, (note, why_not))))
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
             decision = replace(decision, kind=None)
+        if decision.kind is None and note and actor is not None and verdict == NO_VERDICT:
+            decision = replace(decision, kind=Kind.NOTED)  # that somebody asked, and why, is kept
         if entry.write(row, decision):
             return Outcome(row, decision, moved=decision.kind is Kind.MOVED)
         time.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311 - spreads rivals, guards nothing

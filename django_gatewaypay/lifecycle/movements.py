@@ -106,7 +106,7 @@ def _is_above_limit(refund: Refund) -> bool:
     return given + refund.amount_minor > to_minor(parse_amount(limit, row.currency))
 
 
-def approve_movement(refund_id: UUID, *, actor: Any) -> Refund:
+def approve_movement(refund_id: UUID, *, actor: Any, note: str = "approved") -> Refund:
     """The second person agrees; the refund as it is then, ready for the gateway.
 
     Raises:
@@ -121,7 +121,7 @@ def approve_movement(refund_id: UUID, *, actor: Any) -> Refund:
         refund.approver, refund.version, refund.updated_at = actor, refund.version + 1, timezone.now()
         refund.next_attempt_at = refund.updated_at + CLAIM_LEASE
         refund.save(update_fields=("approver", "version", "updated_at", "next_attempt_at"))
-        write_event(refund, Source.STAFF, actor, "approved", None)
+        write_event(refund, Source.STAFF, actor, note, None)
     return refund
 
 

@@ -10,7 +10,7 @@ from .shopper import (
 )
 from .staff import (
     BrowseSerializer,
-    CancelSerializer,
+    ReasonSerializer,
     CaptureSerializer,
     NothingSerializer,
     RefundSerializer,
@@ -24,7 +24,7 @@ from .strict import timestamp
 
 __all__ = [
     "BrowseSerializer",
-    "CancelSerializer",
+    "ReasonSerializer",
     "CaptureSerializer",
     "InitiateSerializer",
     "NothingSerializer",
