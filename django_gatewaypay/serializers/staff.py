@@ -19,9 +19,9 @@ from .timeline import timeline_of
 
 __all__ = [
     "BrowseSerializer",
-    "ReasonSerializer",
     "CaptureSerializer",
     "NothingSerializer",
+    "ReasonSerializer",
     "RefundSerializer",
     "capture_fields",
     "refund_fields",

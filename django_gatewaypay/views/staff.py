@@ -13,9 +13,9 @@ from ..money import InvalidAmount
 from ..permissions import StaffPermission
 from ..serializers import (
     BrowseSerializer,
-    ReasonSerializer,
     CaptureSerializer,
     NothingSerializer,
+    ReasonSerializer,
     RefundSerializer,
     capture_fields,
     refund_fields,
