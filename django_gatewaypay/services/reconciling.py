@@ -292,8 +292,8 @@ class Run:
         words = ", ".join(f"{finding.kind}: {finding.ours or '-'} / {finding.theirs or '-'}" for finding in findings)
         if words and self.wish.flag:
             source, note = self.wish.source(Source.SYSTEM), self.wish.note(words)
-            nothing, flags = PaymentUpdate(), ("unreconciled",)
-            apply_update(row.pk, nothing, source=source, actor=self.wish.actor, flags=flags, note=note)
+            nothing, actor = PaymentUpdate(), self.wish.actor
+            apply_update(row.pk, nothing, source=source, actor=actor, flags=("unreconciled",), note=note)
 
     def _report(self, row: Transaction, finding: Finding, done: str = "", *, mended: bool = False) -> None:
         self.report.add(
