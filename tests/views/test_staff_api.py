@@ -433,11 +433,11 @@ def test_refresh_asks_the_gateway_in_the_name_of_who_asked(hosted: GatewayServer
     """And answers what is true then."""
     row = services.initiate(str(make_order().pk)).transaction
     hosted.pay(row.gateway_reference)
-    answer = send(person(*ALL, name="ann"), f"{row.pk}/refresh/")
+    answer = send(person(*ALL, name="ann"), f"{row.pk}/refresh/", {"reason": "the shopper calls"})
 
     event = row.events.filter(kind="moved").last()
     assert (answer.status_code, answer.json()["state"]) == (200, "success")
-    assert (event.source, event.actor.get_username()) == ("staff", "ann")
+    assert (event.source, event.actor.get_username(), event.note) == ("staff", "ann", "the shopper calls")
     check_books()
 
 
