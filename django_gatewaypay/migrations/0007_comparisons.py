@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ("claimed_until", models.DateTimeField(blank=True, null=True)),
                 ("place", models.PositiveSmallIntegerField(default=0)),
                 ("reached", models.DateTimeField(blank=True, null=True)),
-                ("step_seconds", models.PositiveIntegerField(default=3600)),
+                ("step_seconds", models.PositiveIntegerField(default=900)),
                 ("report", models.JSONField(default=dict)),
                 (
                     "actor",

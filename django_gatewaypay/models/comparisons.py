@@ -31,7 +31,7 @@ class Comparison(models.Model):
     #: Which gateway it is at, up to when that was compared, and how much time the next step takes.
     place = models.PositiveSmallIntegerField(default=0)
     reached = models.DateTimeField(null=True, blank=True)
-    step_seconds = models.PositiveIntegerField(default=3600)
+    step_seconds = models.PositiveIntegerField(default=900)
     #: `Report.as_dict()`, as far as it has got.
     report = models.JSONField(default=dict)
 

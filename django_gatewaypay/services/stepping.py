@@ -30,7 +30,7 @@ WORK_SECONDS = 4.0
 SHORT, LONG = 1.0, 3.0
 SHORTEST_STEP, LONGEST_STEP = 15 * 60, int(WINDOW.total_seconds())
 #: How long nobody else goes on after one who has died.
-LEASE = timedelta(minutes=3)
+LEASE = timedelta(minutes=10)
 #: So many comparisons are kept, each with so many of its differences: the row is written at every step.
 KEPT, SHOWN = 50, 2000
 
