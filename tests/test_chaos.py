@@ -40,7 +40,7 @@ def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
     assert result["seconds_to_settle"] <= SETTLED_WITHIN
     assert result["payments"] >= PAYMENTS * 0.99
     assert result["kills"] >= MISCHIEFS * 0.6
-    assert sum(result["refunds"].values()) >= PAYMENTS * 0.05
+    assert sum(result["refunds"].values()) >= PAYMENTS * 0.02
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ PLANTS: dict[str, tuple[int, Callable[[Transaction], Any]]] = {
     "a refund that is never tried again": (23, lambda row: change(give_back(row), state="unknown")),
     "a refund that is tried for ever": (
         23,
-        lambda row: change(give_back(row), state="unknown", next_attempt_at=NOW(), attempts=12),
+        lambda row: change(give_back(row), state="unknown", next_attempt_at=NOW(), attempts=17),
     ),
     "for a person and for the clock": (
         23,

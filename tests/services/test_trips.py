@@ -591,6 +591,28 @@ def test_whoever_dies_leaves_what_the_sweep_finishes(
     check_books(hosted)
 
 
+def test_what_kills_whoever_tries_it_ends_with_a_person(
+    hosted: GatewayServer, row: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an answer that no process survives is asked for until the end of days."""
+    found = spend(hosted, row, Answer.error(500))
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trips, "_find_or_tell", die)
+        for _ in range(trips.DEATHS + 1):
+            with pytest.raises(Killed):
+                come_round(found, CLAIM_LEASE)
+        check_books(hosted)
+        found = come_round(found, CLAIM_LEASE)
+
+    assert (found.state, found.next_attempt_at, attention(row)) == ("unknown", None, "refund_unknown")
+    assert found.last_error == "Whoever tries it dies of it."
+    check_books(hosted)
+
+
 def test_a_call_that_is_under_way_is_not_made_again(
     hosted: GatewayServer, row: Transaction, monkeypatch: pytest.MonkeyPatch, ann: Any
 ) -> None:

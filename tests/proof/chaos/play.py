@@ -75,7 +75,7 @@ class House:
         self.surround()
         self.open_shop()
         self.let_them_in()
-        settled = await_peace(self.gateway, self.courier, self.mischief.ended_at)
+        settled = await_peace(self.gateway, self.courier, self.desk, self.mischief.ended_at)
         return {
             **{name: self.work[name] for name in ("seed", "clock", "acks")},
             **tell(self.gateway, self.courier, self.crowd, self.desk, self.mischief, self.plant),
@@ -169,7 +169,7 @@ class House:
         )
         self.opened = time.monotonic()
         with self.crowd, self.mischief:
-            while self.crowd.busy or self.desk.busy or self.mischief.busy:
+            while self.crowd.busy or self.mischief.busy:
                 time.sleep(0.5)
                 deliver_decisions(self.gateway, self.courier)
                 print(f"share {0.8 * self.crowd.finished / len(orders):.4f}", flush=True)
@@ -186,11 +186,12 @@ def answers(url: str) -> bool:
 
 
 def deliver_decisions(gateway: Any, courier: Any) -> None:
+    """What the banks decide about refunds reaches the shop."""
     for word in gateway.decide_refunds():
         courier.post(word)
 
 
-def await_peace(gateway: Any, courier: Any, ended_at: float) -> float:
+def await_peace(gateway: Any, courier: Any, desk: Any, ended_at: float) -> float:
     """Until nothing is on its way any more and all money is seen, or for as long as the bar allows; when that was."""
     from django.db import close_old_connections
 
@@ -199,7 +200,8 @@ def await_peace(gateway: Any, courier: Any, ended_at: float) -> float:
     while time.monotonic() < ended_at + SETTLED_WITHIN:
         close_old_connections()
         deliver_decisions(gateway, courier)
-        if not courier.waiting and not gateway.verdicts and not stuck() and not unseen(gateway.sessions):
+        on_its_way = desk.busy or courier.waiting or gateway.verdicts
+        if not on_its_way and not stuck() and not unseen(gateway.sessions):
             break
         time.sleep(1)
     return time.monotonic()
