@@ -1,6 +1,7 @@
 """Money that staff move: refunds, alone or with a second person, captures in parts, and what banks make of them."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from django_gatewaypay.models import Capture, Refund
 from django_gatewaypay.money import from_minor
 from django_gatewaypay.testing.books import Refused
 
-from .plain import Fact, Intent, refuse_capture, refuse_refund, total
+from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
 from .stage import Letter, Observed, Subject, agreeing, fact_of, letters, subjects
 
 __all__ = ["Staff"]
@@ -25,6 +26,8 @@ __all__ = ["Staff"]
 NO = (AmountNotLeft, IdempotencyConflict, InvalidTransition, MovementInProgress)
 AMOUNTS = (None, 500, 500, 1200)
 KEYS = ("", "", "a", "b")
+#: What goes wrong in the midst of it: at the gateway, or at a commit of ours.
+TROUBLES = ("", "", "", "", "", "away", "lost", "lost", "declined", 1, 2, 3, 4)
 #: What one person may give back alone, as the stage's settings have it.
 ALONE = 1500
 
@@ -34,10 +37,17 @@ class Staff(Observed):
 
     # --- Captures and refunds.
 
-    @rule(subject=subjects, amount=st.sampled_from(AMOUNTS), key=st.sampled_from(KEYS))
-    def refund(self, subject: Subject, amount: int | None, key: str) -> None:
+    @rule(
+        subject=subjects,
+        amount=st.sampled_from(AMOUNTS),
+        key=st.sampled_from(KEYS),
+        trouble=st.sampled_from(TROUBLES),
+    )
+    def refund(self, subject: Subject, amount: int | None, key: str, trouble: str | int) -> None:
         """Give back all that is left, or a part."""
-        self.begins("refund: all" if amount is None else "refund: part")
+        self.trouble(trouble)
+        self.begins("refund")
+        subject = self.pick(subject, lambda payment: payment.captured > 0)
         wanted = self.wanted(subject.refunds, key, amount) or refuse_refund(subject.payment, [*subject.refunds.values()], amount)
         answer = self.ask(subject, lambda: services.refund(subject.pk, money(amount), reason="Asked.", idempotency_key=key))
         new = self.land(Refund, subject, subject.refunds, answer, wanted)
@@ -47,10 +57,18 @@ class Staff(Observed):
             subject.refunds[pk] = replace(intent, waits=alone + intent.amount > ALONE)
             self.check_told(new[pk], subject.refunds[pk])
 
-    @rule(subject=subjects, amount=st.sampled_from(AMOUNTS), key=st.sampled_from(KEYS), final=st.booleans())
-    def capture(self, subject: Subject, amount: int | None, key: str, final: bool) -> None:
+    @rule(
+        subject=subjects,
+        amount=st.sampled_from(AMOUNTS),
+        key=st.sampled_from(KEYS),
+        final=st.booleans(),
+        trouble=st.sampled_from(TROUBLES),
+    )
+    def capture(self, subject: Subject, amount: int | None, key: str, final: bool, trouble: str | int) -> None:
         """Take all that is reserved, or a part, and perhaps let the rest go."""
-        self.begins("capture: last" if final else "capture: part")
+        self.trouble(trouble)
+        self.begins("capture")
+        subject = self.pick(subject, lambda payment: payment.state == "authorized")
         payment, earlier = subject.payment, [*subject.captures.values()]
         wanted = self.wanted(subject.captures, key, amount) or refuse_capture(payment, earlier, amount)
         final = final or wanted == refuse_capture(payment, earlier, None)
@@ -60,8 +78,19 @@ class Staff(Observed):
         new = self.land(Capture, subject, subject.captures, answer, wanted)
         for pk, row in new.items():
             subject.captures[pk] = intent = Intent(row.amount_minor, key, final=final, before=payment.captured)
-            self.tell(subject, self.agreeing(subject, intent, row), self.calm and not self.waiting)
+            self.tell(subject, self.agreeing(subject, payment, intent, row), self.calm and not self.waiting)
             self.check_told(row, intent)
+
+    def pick(self, subject: Subject, fits: Callable[[Payment], bool]) -> Subject:
+        """Staff look for a payment where there is something to do; without one they take any."""
+        return next((one for one in [subject, *self.known.values()] if fits(one.payment)), subject)
+
+    def trouble(self, trouble: str | int) -> None:
+        """Let this call go wrong, unless something else was going to."""
+        if isinstance(trouble, int) and not self.crash.armed:
+            self.crash.arm(trouble, after=True)
+        elif isinstance(trouble, str) and not self.wire.fault:
+            self.wire.fault = trouble
 
     def wanted(self, mine: dict[UUID, Intent], key: str, amount: int | None) -> UUID | str | None:
         """What was asked for under this key before, or that it was something else."""
@@ -91,20 +120,22 @@ class Staff(Observed):
             name = answer.pk if isinstance(answer, kind) else type(answer).__name__
             assert self.died or name == wanted, f"{answer!r} instead of {wanted}"
             assert not got, f"{got} written in spite of {wanted}"
+        for row in new.values():
+            self.stage.tally[f"{row._meta.model_name}: {row.state}"] += 1
         return new
 
     def check_told(self, row: Any, intent: Intent) -> None:
         """Without trouble the gateway has it, or has refused it, or a second person has to agree first."""
         if self.calm and not self.died:
             assert row.state not in {"requested", "unknown"} or intent.waits, f"{row} was not told"
-            assert row.state == "requested" or not intent.waits, f"{row} needs a second person"
-            refused = self.wire.noes > self.noes or self.server.next_refund == "failed"
-            assert row.state != "failed" or refused, f"{row} was refused by nobody"
+        assert row.state == "requested" or not intent.waits, f"{row} needs a second person"
+        refused = self.wire.noes > self.noes or self.server.next_refund == "failed"
+        assert row.state != "failed" or refused, f"{row} was refused by nobody"
 
-    def agreeing(self, subject: Subject, intent: Intent, row: Any) -> list[Fact]:
+    def agreeing(self, subject: Subject, payment: Payment, intent: Intent, row: Any) -> list[Fact]:
         """What a capture says of the whole, then what the gateway says of the payment."""
-        whole, agreed = intent.before + intent.amount, subject.payment.agreed
-        now = whole if intent.final and whole != subject.payment.amount else 0
+        whole, agreed = intent.before + intent.amount, payment.agreed
+        now = whole if intent.final and whole != payment.amount else 0
         first = [] if now == agreed else [Fact(agreed=now) if now else Fact(revoked=agreed)]
         return [*first, Fact(revoked=whole) if row.state == "failed" else self.truth(subject)]
 
@@ -188,7 +219,7 @@ class Staff(Observed):
     def look_at_captures(self, subject: Subject) -> None:
         """The gateway has taken what has not failed, and what has come through."""
         captures, there = subject.captures.values(), self.truth(subject).captured
-        taken = self.wire.captured[self.books.transactions[subject.pk].gateway_reference]
+        taken = self.taken(subject)
         through = total(one for one in captures if one.state == "succeeded")
         assert taken <= total(captures), f"{taken} was taken for {captures}"
         assert through <= there, f"{there} was taken, and {captures} came through"
@@ -204,7 +235,7 @@ class Staff(Observed):
             return self.said.get(row.gateway_reference if row.foreign else str(row.pk), set())
         covered = self.truth(subject).captured >= row.before_minor + row.amount_minor
         # Where others have captured too, the totals say nothing about who did.
-        mine = self.wire.captured[row.transaction.gateway_reference] == self.truth(subject).captured
+        mine = self.taken(subject) == self.truth(subject).captured
         return {"succeeded", "failed"} - (set() if covered else {"succeeded"}) - ({"failed"} if mine else set())
 
     def foreign(self, row: Any) -> Intent:
@@ -217,15 +248,22 @@ class Staff(Observed):
         return Intent(row.amount_minor, foreign=True, there=True)
 
     def check_ends(self) -> None:
-        """Nothing is on its way any more, unless staff were told of it."""
+        """Nothing is on its way any more, unless staff were told of it; both sides have moved the same money."""
+        ends = {one["refund_id"] or number: one["status"] for number, one in self.server.refunds.items()}
         for row in self.books.movements():
             told = row.state == "unknown" and row.next_attempt_at is None
             assert row.state in {"succeeded", "failed"} or told, f"{row} is on its way for ever"
+            if isinstance(row, Refund) and not told:
+                there = ends.get(row.gateway_reference if row.foreign else str(row.pk), "failed")
+                assert row.state == there, f"{row} has {there} at the gateway"
         for one in self.known.values():
             through = total(capture for capture in one.captures.values() if capture.state == "succeeded")
-            taken = self.wire.captured[self.books.transactions[one.pk].gateway_reference]
-            console = self.truth(one).captured - taken
-            assert taken <= through <= taken + console, f"{through} captured here, {taken} there"
+            taken, there = self.taken(one), self.truth(one).captured
+            assert taken <= through <= there, f"{through} captured here, {taken} of {there} there"
+
+    def taken(self, subject: Subject) -> int:
+        """What our captures took there."""
+        return self.wire.captured[self.books.transactions[subject.pk].gateway_reference]
 
 
 def money(amount: int | None) -> Money | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -27,7 +26,8 @@ from tests.shop.models import Order
 from ..database import empty_tables
 from .crash import Crash, Killed
 from .plain import Expectation, Fact, Intent, Payment
-from .wire import ModelGateway, Wire
+from .scales import weigh
+from .wire import ModelGateway, Wire, minor
 
 __all__ = ["ALIASES", "MANUAL", "Letter", "Observed", "Stage", "Subject", "fact_of", "letters", "stage", "subjects"]
 
@@ -144,6 +144,7 @@ class Observed(RuleBasedStateMachine):
         self.stage.tally["steps"] += 1
         # Where nothing was written, the books are those of the last step.
         if self.crash.writes != self.seen_writes:
+            self.stage.tally.update(weigh(self.wire))
             self.books, self.seen_writes = check_books(self.gateway, since=self.books), self.crash.writes
         for one in self.known.values():
             row = self.books.transactions[one.pk]
@@ -244,11 +245,6 @@ def fact_of(session: dict[str, Any], *, foreign: bool = False) -> Fact:
         authorized=minor(session.get("authorized")),
         foreign=foreign,
     )
-
-
-def minor(amount: str | None) -> int:
-    """Cents."""
-    return round(Decimal(amount or "0") * 100)
 
 
 def agreeing(capture: Intent) -> list[Fact]:

@@ -13,7 +13,7 @@ from django_gatewaypay.gateways.hosted import HostedGateway
 from django_gatewaypay.testing.gateway_server import GatewayServer, RecordedRequest
 from tests.invariants import Violation, in_transaction
 
-__all__ = ["ModelGateway", "Wire"]
+__all__ = ["ModelGateway", "Wire", "minor"]
 
 #: So many seconds a gateway knows a key.
 KEY_LIFE = 24 * 3600
@@ -34,10 +34,12 @@ class Wire:
         noes: how often the gateway refused.
         effects: how often money moved there, by key.
         captured: what our captures took, by session, in minor units.
+        moved: how many refunds and captures were made there, in all runs.
     """
 
     def __init__(self, server: GatewayServer) -> None:
         self.server = server
+        self.moved: Counter[str] = Counter()
         self.forget()
 
     def forget(self) -> None:
@@ -91,11 +93,12 @@ class Wire:
     def _taken(self, path: str) -> int:
         """What was captured of the session that a call names."""
         session = self.server.sessions.get(path.partition("/")[2], {})
-        return round(Decimal(session.get("captured") or "0") * 100)
+        return minor(session.get("captured"))
 
     def _count(self, path: str, key: str, taken: int, refunds: int) -> None:
-        more = self._taken(path) - taken
-        self.effects[key] += bool(more) + len(self.server.refunds) - refunds
+        more, given = self._taken(path) - taken, len(self.server.refunds) - refunds
+        self.effects[key] += bool(more) + given
+        self.moved.update({"refunds moved": given, "captures moved": int(bool(more))})
         self.captured[path.partition("/")[2]] += more
 
 
@@ -106,3 +109,8 @@ class ModelGateway(HostedGateway):
         super().__init__(alias, api_base=wire.server.url, webhook_secrets=[secret])
         self.client.session.close()
         self.client = wire  # type: ignore[assignment]
+
+
+def minor(amount: str | None) -> int:
+    """Cents."""
+    return round(Decimal(amount or "0") * 100)
