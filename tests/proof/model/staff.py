@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from django_gatewaypay.money import from_minor
 from django_gatewaypay.testing.books import Refused
 
 from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
-from .stage import Letter, Observed, Subject, agreeing, fact_of, letters, subjects
+from .stage import Letter, Observed, Subject, fact_of, letters, subjects
 
 __all__ = ["Staff"]
 
@@ -48,8 +49,12 @@ class Staff(Observed):
         self.trouble(trouble)
         self.begins("refund")
         subject = self.pick(subject, lambda payment: payment.captured > 0)
-        wanted = self.wanted(subject.refunds, key, amount) or refuse_refund(subject.payment, [*subject.refunds.values()], amount)
-        answer = self.ask(subject, lambda: services.refund(subject.pk, money(amount), reason="Asked.", idempotency_key=key))
+        wanted = self.wanted(subject.refunds, key, amount) or refuse_refund(
+            subject.payment, [*subject.refunds.values()], amount
+        )
+        answer = self.ask(
+            subject, lambda: services.refund(subject.pk, money(amount), reason="Asked.", idempotency_key=key)
+        )
         new = self.land(Refund, subject, subject.refunds, answer, wanted)
         for pk in new:
             alone = total(one for one in subject.refunds.values() if one.alone and not one.foreign)
@@ -145,13 +150,15 @@ class Staff(Observed):
         for pk, one in [*subject.refunds.items()]:
             if one.waits and one.state == "requested":
                 self.begins("refund: approved" if yes else "refund: withdrawn")
-                actor = get_user_model().objects.get(username="second")
-                if yes:
-                    self.ask(subject, lambda pk=pk: services.approve_refund(pk, actor=actor))  # type: ignore[misc]
-                else:
-                    self.ask(subject, lambda pk=pk: services.withdraw_refund(pk, actor=actor, reason="No."))  # type: ignore[misc]
+                self.ask(subject, partial(self.answer, pk, yes))
                 approved = Refund.objects.get(pk=pk).approver_id is not None
                 subject.refunds[pk] = replace(one, waits=not approved, alone=not approved)
+
+    def answer(self, pk: UUID, yes: bool) -> Refund:
+        actor = get_user_model().objects.get(username="second")
+        if yes:
+            return services.approve_refund(pk, actor=actor)
+        return services.withdraw_refund(pk, actor=actor, reason="No.")
 
     # --- What the bank and the gateway's staff do.
 
