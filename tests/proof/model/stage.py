@@ -11,12 +11,11 @@ from uuid import UUID
 
 import time_machine
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import override_settings
 from django.utils import timezone
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.testing.gateway_server import GatewayServer
@@ -25,20 +24,13 @@ from tests.shop.models import Order
 
 from ..database import empty_tables
 from .crash import Crash, Killed
-from .plain import Expectation, Fact, Intent, Payment
-from .scales import weigh
-from .wire import ModelGateway, Wire, minor
+from .plain import Expectation, Fact, Payment
+from .wire import ModelGateway, Wire
 
-__all__ = ["ALIASES", "MANUAL", "Letter", "Observed", "Stage", "Subject", "fact_of", "letters", "stage", "subjects"]
+__all__ = ["ALIASES", "Letter", "Observed", "Stage", "Subject", "fact_of", "stage"]
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: The money of the last one is only reserved, until staff capture it.
-ALIASES = ("hosted", "wallet", "card")
-MANUAL = "card"
-#: What one person may give back alone.
-LIMIT = {"EUR": "15.00"}
-
-subjects, letters = Bundle("subjects"), Bundle("letters")
+ALIASES = ("hosted", "wallet")
 
 
 @dataclass
@@ -56,9 +48,8 @@ class Stage:
 @contextmanager
 def stage(progress: Callable[[int], object] = bool) -> Iterator[Stage]:
     """Settings, gateway and clock of the model. The database is there already, and is emptied by every run."""
-    backend = {"BACKEND": "django_gatewaypay.gateways.hosted.HostedGateway"}
-    accounts = {alias: backend | ({"CAPTURE": "manual"} if alias == MANUAL else {}) for alias in ALIASES}
-    ours = {**settings.GATEWAYPAY, "GATEWAYS": accounts, "REFUND_APPROVAL_ABOVE": LIMIT}
+    account = {"BACKEND": "django_gatewaypay.gateways.hosted.HostedGateway"}
+    ours = {**settings.GATEWAYPAY, "GATEWAYS": dict.fromkeys(ALIASES, account)}
     with ExitStack() as stack:
         server = stack.enter_context(GatewayServer(secret=settings.HOSTED_SECRET))
         # A nudge is a hint: nothing here depends on it, so nobody is nudged.
@@ -67,7 +58,6 @@ def stage(progress: Callable[[int], object] = bool) -> Iterator[Stage]:
         # Trouble is what is played here, and the log would tell nothing else.
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
-        get_user_model().objects.get_or_create(username="second")
         yield Stage(server, Wire(server), stack.enter_context(Crash()), clock, progress)
     gateways.reset()
 
@@ -81,8 +71,6 @@ class Subject:
     alias: str
     expected: Expectation = field(default_factory=Expectation)
     heard: list[Fact] = field(default_factory=list)
-    refunds: dict[UUID, Intent] = field(default_factory=dict)
-    captures: dict[UUID, Intent] = field(default_factory=dict)
 
     @property
     def payment(self) -> Payment:
@@ -97,7 +85,6 @@ class Letter:
     event_id: str
     body: bytes
     fact: Fact
-    nameless: bool = False  # about a refund that may be any of ours
 
 
 class Observed(RuleBasedStateMachine):
@@ -110,12 +97,13 @@ class Observed(RuleBasedStateMachine):
         self.server, self.wire, self.crash = self.stage.server, self.stage.wire, self.stage.crash
         self.stage.clock.move_to(START)
         self.crash.disarm()
-        self.wire.forget()
+        self.wire.fault = ""
+        self.server.sessions.clear()
+        self.server.requests.clear()
         self.gateway = ServerBooks(self.server)
         self.known: dict[UUID, Subject] = {}
         self.letter_count = 0
-        self.said: dict[str, set[str]] = {}  # what the gateway has ever had of a refund
-        self.died = self.calm = False
+        self.died = False
         self.paid: set[int] = set()  # orders whose fulfilment was seen to be earned
         self.owed: set[int] = set()  # of these, the ones that a crash or a hook's bad day put off
         empty_tables()
@@ -144,23 +132,18 @@ class Observed(RuleBasedStateMachine):
         self.stage.tally["steps"] += 1
         # Where nothing was written, the books are those of the last step.
         if self.crash.writes != self.seen_writes:
-            self.stage.tally.update(weigh(self.wire))
             self.books, self.seen_writes = check_books(self.gateway, since=self.books), self.crash.writes
         for one in self.known.values():
             row = self.books.transactions[one.pk]
-            totals = row.captured_minor, row.refunded_minor, row.late, row.authorized_minor, row.agreed_minor or 0
-            seen, expected = Payment(row.state, *totals), one.expected.payments
+            seen = Payment(row.state, row.captured_minor, row.refunded_minor, row.late)
+            expected = one.expected.payments
             assert one.expected.saw(seen), f"{one.pk} is {seen}, expected {expected}"
         assert set(self.books.transactions) == set(self.known)
         for number, order in enumerate(self.orders):
             self.look_at_order(number, self.books.orders[str(order.pk)])
-        self.look_at_movements()
         self.died = False
         # Rows that are due at the same instant have no order; no two steps share one.
         self.stage.clock.shift(0.001)
-
-    def look_at_movements(self) -> None:
-        """Refunds and captures, too."""
 
     def look_at_order(self, number: int, order: Order) -> None:
         """The first payment in time earns the fulfilment; its effect is there at once, or a crash explains why not."""
@@ -181,8 +164,7 @@ class Observed(RuleBasedStateMachine):
     def begins(self, name: str) -> bool:
         """Count a step; whether nothing is going to go wrong in it."""
         self.stage.tally[name] += 1
-        self.calm = not (self.crash.armed or self.wire.fault)
-        return self.calm
+        return not (self.crash.armed or self.wire.fault)
 
     def run(self, work: Callable[[], Any], *expected: type[Exception]) -> Any:
         """Do it; what it returned, or the expected error that it raised. A process that dies in it starts again."""
@@ -208,8 +190,7 @@ class Observed(RuleBasedStateMachine):
         """All that a subject may be told now, by whoever works on it."""
         ends = [Fact("expired", local=True), Fact("canceled", local=True)]
         facts = [self.truth(subject), Fact("pending"), Fact("failed"), *subject.heard]
-        agreed = [word for one in subject.captures.values() for word in agreeing(one)] if subject.captures else []
-        return [*facts, *(self.in_time(subject, fact) for fact in facts), *ends, *agreed]
+        return [*facts, *(self.in_time(subject, fact) for fact in facts), *ends]
 
     def closing(self, subject: Subject, word: str) -> list[Fact]:
         """What is told when we close a session and the gateway has done it, or has something else to say."""
@@ -217,13 +198,13 @@ class Observed(RuleBasedStateMachine):
         if not self.books.transactions[subject.pk].gateway_reference:
             told = Fact("created")
         elif told.word in {"canceled", "expired"}:
-            told = replace(told, word=word)
+            told = Fact(word)
         return [self.in_time(subject, fact) for fact in (told, Fact(word, local=True))]
 
     def in_time(self, subject: Subject, fact: Fact) -> Fact:
         """After its time, a session that is canceled has expired."""
         overdue = self.books.transactions[subject.pk].expires_at <= timezone.now()
-        return replace(fact, overdue=True) if overdue and fact.word == "canceled" else fact
+        return replace(fact, word="expired") if overdue and fact.word == "canceled" else fact
 
     def truth(self, subject: Subject) -> Fact:
         session = self.session(subject)
@@ -237,17 +218,11 @@ class Observed(RuleBasedStateMachine):
 
 def fact_of(session: dict[str, Any], *, foreign: bool = False) -> Fact:
     """A session as the gateway tells it."""
+    paid = session["status"] == "success"
     return Fact(
         session["status"],
-        captured=minor(session["amount"] if session["status"] == "success" else session.get("captured")),
+        captured=int(session["amount"].replace(".", "")) if paid else 0,
         currency=session["currency"],
-        refunded=minor(session.get("refunded")),
-        authorized=minor(session.get("authorized")),
+        refunded=session.get("refunded_minor", 0),
         foreign=foreign,
     )
-
-
-def agreeing(capture: Intent) -> list[Fact]:
-    """What may be said of the whole because of a capture: it is that, or it is not, or no more."""
-    whole = capture.before + capture.amount
-    return [Fact(agreed=whole), Fact(revoked=whole)]
