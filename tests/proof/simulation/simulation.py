@@ -93,7 +93,7 @@ class Simulation(World):
                 one.alias: {"BACKEND": one.BACKEND, "OPTIONS": one.OPTIONS, "CAPTURE": word}
                 for one, word in zip(DIALECTS, self.chance.choices(("auto", "manual"), (75, 25), k=3), strict=True)
             },
-            "LATE_PAYMENT": self.chance.choice(("review", "fulfil", "refund")),
+            "LATE_PAYMENT": self.chance.choice(("review", "fulfil")),
             "USE_CELERY": self.celery,
             "POLL_AFTER": timedelta(minutes=self.chance.choice((5, 15))),
             "THROTTLES": {"initiate": None, "status": None, "page": None, "staff": None},
