@@ -376,6 +376,8 @@ def test_a_filter_is_answered_by_its_index(query: dict[str, str], index: str) ->
         look(client, **query)
     [sql] = [one["sql"] for one in captured if "gatewaypay_transaction" in one["sql"]]
     with connection.cursor() as cursor:
+        # What other tests have left to be vacuumed would count as a small table.
+        cursor.execute("TRUNCATE gatewaypay_transaction CASCADE")
         cursor.execute("SET enable_seqscan = off")
         cursor.execute("SET enable_sort = off")
         cursor.execute(f"EXPLAIN {sql}")
