@@ -88,6 +88,7 @@ DEFECTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.checker
 @pytest.mark.parametrize("plant", DEFECTS)
 def test_a_planted_defect_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: Any) -> None:
     """The small size is enough to find each."""
@@ -98,6 +99,7 @@ def test_a_planted_defect_is_found(plant: Callable[[pytest.MonkeyPatch], None], 
     assert isinstance(caught.value, AssertionError) or "Order" in str(caught.value), caught.value
 
 
+@pytest.mark.checker
 def test_a_failure_names_its_seed_and_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the report prints can be played again."""
     fulfil_twice(monkeypatch)

@@ -122,8 +122,8 @@ def _set_out(trip: Trip[Row]) -> bool:
 
 def _find_or_tell(trip: Trip[Row]) -> Answer:
     """Under its key while the gateway remembers it; after that only once it was looked up."""
-    begun = trip.movement.submitted_at or timezone.now()
-    fresh = timezone.now() - begun < gateway_of(trip.row).key_ttl - schedule.CLAIM_LEASE
+    now = timezone.now()
+    fresh = schedule.knows_key(trip.movement.submitted_at or now, now, gateway_of(trip.row).key_ttl)
     if fresh and not trip.spent:
         return _insist(trip, undone=not trip.told_before)
     found = _find(trip, "It was told too often in vain." if fresh else "The gateway does not know its key any more.")

@@ -395,12 +395,16 @@ def test_a_forgotten_key_is_not_told_blindly(
 def test_the_last_moment_of_a_key_is_not_used(
     hosted: GatewayServer, row: Transaction, use: Callable[..., HostedGateway]
 ) -> None:
-    """A call may take a while, and must not arrive after the gateway has forgotten."""
+    """A clock that is set right meanwhile must not make a second refund; three quarters of a key's life are used."""
     use(CannotFind)
     found = silence(hosted, row)
-    found = come_round(found, Gateway.key_ttl - timedelta(seconds=59))
+    hosted.script(Answer.error(503))
+    found = come_round(found, Gateway.key_ttl * 3 / 4 - timedelta(minutes=5))
+    told = (found.next_attempt_at is None, len(asked(hosted)))
+    found = come_round(found, timedelta(minutes=5))
 
-    assert (found.next_attempt_at, len(asked(hosted))) == (None, 1)
+    assert told == (False, 2)
+    assert (found.next_attempt_at, len(asked(hosted))) == (None, 2)
 
 
 def test_what_is_not_there_is_told_anew_and_its_key_begins_a_new_life(hosted: GatewayServer, row: Transaction) -> None:

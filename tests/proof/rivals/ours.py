@@ -7,14 +7,16 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.test import Client, override_settings
+from moneyed import Money
 
 from django_gatewaypay import services
-from django_gatewaypay.exceptions import PaymentInProgress
+from django_gatewaypay.exceptions import AmountNotLeft, MovementInProgress, PaymentInProgress
 from django_gatewaypay.gateways.stripe import StripeGateway
-from django_gatewaypay.models import Transaction
+from django_gatewaypay.models import Refund, Transaction
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.testing.gateway_server import Answer
 from tests.factories import make_order
+from tests.gateways import specs
 from tests.gateways.test_stripe import SECRET, StripeServer, event, signed
 
 from .wire import together
@@ -31,7 +33,8 @@ def attack() -> dict[str, Told]:
         gateways["card"] = StripeGateway("card", api_base=server.url, api_key="sk_test_x", webhook_secrets=[SECRET])
         shop = Shop(server)
         attacks: list[Callable[[], Told]] = [
-            shop.late_expired, shop.wrong_currency, shop.bad_signature, shop.two_starts, shop.stale_poll,
+            shop.late_expired, shop.wrong_currency, shop.bad_signature, shop.two_starts, shop.double_refund,
+            shop.stale_poll,
         ]  # fmt: skip
         return {one.__name__: one() for one in attacks}
 
@@ -96,9 +99,46 @@ class Shop:
         opened = len(self.server.sessions) - before
         return opened == 1, f"{opened} session at the gateway"
 
+    def double_refund(self) -> Told:
+        """What was asked for counts, too: that the vendor refuses the second one is the vendor's merit."""
+        row = self.pending()
+        intent = self.server.act(row.gateway_reference, "succeeded")
+        self.tell(row)
+        self.server.script(Answer.hang(0.2))
+
+        def give_back() -> str:
+            try:
+                return str(services.refund(row.pk, Money("15.00", "USD"), reason="Damaged.").state)
+            except (AmountNotLeft, MovementInProgress) as no:
+                return type(no).__name__
+            finally:
+                connection.close()
+
+        answers = together(give_back, give_back)
+        ours = [refund.amount_minor for refund in Refund.objects.filter(transaction=row)]
+        there = [one["amount"] for one in self.server.refunds.values() if one["payment_intent"] == intent["id"]]
+        asked = self.refunds_asked(intent["id"])
+        saw = f"{listed(ours)} in our rows, {listed(asked)} asked for, {listed(there)} at the vendor"
+        return ours == asked == there == [1500], f"{saw}, answered {sorted(map(str, answers))}"
+
+    def refunds_asked(self, intent: str) -> list[int]:
+        """What the vendor was asked to give back of a payment; a retry under the same key is the same request."""
+        forms = {
+            one.key: specs.decode_form(one.body)
+            for one in self.server.requests
+            if (one.method, one.path) == ("POST", "/v1/refunds")
+        }
+        return [int(form["amount"]) for form in forms.values() if form["payment_intent"] == intent]
+
     def stale_poll(self) -> Told:
         row = self.pending()
         self.server.script(Answer.json({**self.server.sessions[row.gateway_reference]}))  # what was true before
         self.tell(row)
         services.refresh(row.pk)
         return self.state(row) == "success", f"the paid row is {row.state}"
+
+
+def listed(amounts: list[int]) -> str:
+    """Amounts in words."""
+    refunds = "1 refund" if len(amounts) == 1 else f"{len(amounts)} refunds"
+    return f"{refunds} of {' + '.join(f'{minor / 100:.2f}' for minor in amounts) or '0.00'}"

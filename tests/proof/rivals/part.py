@@ -69,10 +69,9 @@ class Rivals(Part):
         rows = []
         for result in results:
             for attack, words in ATTACKS.items():
-                held, saw = result["seen"].get(attack, (True, "not offered yet: refunds are a later issue"))
-                ours = result["package"] == "ours"
-                value = ("withstood" if held else "FELL") if attack in result["seen"] else "–"
-                bar = "withstood" if ours and attack in result["seen"] else ""
+                held, saw = result["seen"][attack]
+                ours, value = result["package"] == "ours", "withstood" if held else "FELL"
+                bar = "withstood" if ours else ""
                 rows.append(Figure(f"{result['package']}: {words}", value, bar, held or not ours, saw))
             rows.append(Figure(f"{result['package']}: versions", " ".join(result["versions"])))
         return rows
