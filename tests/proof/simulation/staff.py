@@ -18,7 +18,7 @@ __all__ = ["REFUNDED", "Clerk", "hire"]
 
 Steps = Iterator[float]
 #: Of what was paid or reserved, how many of a hundred get to a clerk.
-REFUNDED, CAPTURED = 25, 95
+REFUNDED, CAPTURED = 27, 95
 NEEDS = ("view_transaction", "refund_transaction", "capture_transaction", "cancel_transaction")
 PASSWORD = "only in this world"
 #: How a refund goes, and how many of a hundred.
