@@ -24,10 +24,10 @@ class ClaimLost(Exception):
     """Another worker delivered while we did; what we wrote is rolled back."""
 
 
-def settle(transaction_id: uuid.UUID, previous: State, state: State, owed: int | None) -> None:
+def settle(transaction_id: uuid.UUID, previous: State, state: State, owed: Fulfilment | None) -> None:
     """What follows a committed change. A crash before or inside costs nothing: the sweep does it again."""
-    if owed is not None:
-        deliver(owed)
+    if owed is not None and _take(owed):
+        _serve(owed)
     # Second, so that who reads "paid" on the page finds a paid order in the shop.
     announce(transaction_id)
     if transaction_changed.has_listeners(Transaction):
@@ -59,8 +59,11 @@ def deliver(fulfilment_id: int) -> bool:
     called twice, and what it writes counts once.
     """
     owed = _claim(fulfilment_id)
-    if owed is None:
-        return False
+    return owed is not None and _serve(owed)
+
+
+def _serve(owed: Fulfilment) -> bool:
+    """`deliver` for whoever has the claim."""
     try:
         with transaction.atomic():
             _call_hook(owed)
@@ -80,13 +83,15 @@ def _claim(fulfilment_id: int) -> Fulfilment | None:
     """Take the row for a while. The attempt's number is the claim: a later claim outdates ours."""
     now = timezone.now()
     owed = Fulfilment.objects.select_related("transaction").filter(pk=fulfilment_id, next_attempt_at__lte=now).first()
-    if owed is None or owed.state != Fulfilment.State.OWED:
-        return None
+    return owed if owed is not None and owed.state == Fulfilment.State.OWED and _take(owed) else None
+
+
+def _take(owed: Fulfilment) -> bool:
+    """Whether the row is as it was read; it is ours then."""
     mine = Fulfilment.objects.filter(pk=owed.pk, state=Fulfilment.State.OWED, attempts=owed.attempts)
-    if not mine.update(attempts=owed.attempts + 1, next_attempt_at=now + CLAIM_LEASE):
-        return None
-    owed.attempts += 1
-    return owed
+    taken = bool(mine.update(attempts=owed.attempts + 1, next_attempt_at=timezone.now() + CLAIM_LEASE))
+    owed.attempts += taken
+    return taken
 
 
 def _call_hook(owed: Fulfilment) -> None:

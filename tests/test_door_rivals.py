@@ -13,7 +13,7 @@ from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import apply_update, door
+from django_gatewaypay.lifecycle import apply_update, door, rows_for
 from django_gatewaypay.models import Fulfilment, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -187,6 +187,32 @@ def test_who_reads_an_old_row_decides_again() -> None:
     assert (row.state, row.version, outcome.moved) == ("processing", 7, False)
 
 
+@pytest.mark.parametrize("said", [State.PENDING, State.EXPIRED])
+def test_a_row_that_the_caller_has_read_is_believed_only_where_it_is_compared(said: State) -> None:
+    """What would change nothing, or something, in an old row is decided upon the row as it is now."""
+    row = make_transaction(State.PENDING)
+    update = says(said)
+    known = rows_for(update).get(pk=row.pk)
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+    outcome = apply_update(row.pk, update, source=Source.CALLBACK, known=known)
+
+    event = row.events.order_by("pk").last()
+    assert (outcome.transaction.state, outcome.moved) == ("success", False)
+    assert (event.kind, event.from_state, event.to_state) == ("noted", "success", "success")
+
+
+def test_a_row_that_the_caller_has_read_is_not_read_again(django_assert_num_queries: Any) -> None:
+    """Written over the version that was read: BEGIN, the row, the ledger, COMMIT."""
+    row = make_transaction(State.PENDING)
+    update = says(State.PROCESSING)
+    known = rows_for(update).get(pk=row.pk)
+    with django_assert_num_queries(4):
+        apply_update(row.pk, update, source=Source.POLL, known=known)
+
+    row.refresh_from_db()
+    assert row.state == "processing"
+
+
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_lost_race_for_the_outbox_is_run_again(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     """The database refuses a second fulfilment of an order; the door reads again and goes on."""
@@ -229,7 +255,7 @@ def test_what_follows_the_commit_is_told_what_happened(monkeypatch: pytest.Monke
     for update in (paid, replace(paid, refunded=row.amount), says(State.EXPIRED)):
         apply_update(row.pk, update, source=Source.CALLBACK)
 
-    owed = Fulfilment.objects.get().pk
+    owed = Fulfilment.objects.get()
     assert told == [
         (row.pk, State.PENDING, State.SUCCESS, owed),
         (row.pk, State.SUCCESS, State.SUCCESS, None),

@@ -7,7 +7,7 @@ of captures and refunds.
 
 from .coverage import hear_failed_capture, is_covered, settle_captures
 from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
-from .door import Outcome, apply_update
+from .door import Outcome, apply_update, rows_for
 from .hearing import hear_refund, misses_amount
 from .movements import (
     apply_movement,
@@ -38,6 +38,7 @@ __all__ = [
     "left_to_refund",
     "misses_amount",
     "open_movement",
+    "rows_for",
     "settle_captures",
     "withdraw_movement",
     "write_recovered",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from .. import dispatch, schedule
@@ -19,11 +19,13 @@ from ..types import PaymentSession, PaymentUpdate, Source, State
 from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
 from .late import Overtaken, give_back, late_policy
 
-__all__ = ["Outcome", "apply_update"]
+__all__ = ["Outcome", "apply_update", "rows_for"]
 
 logger = logging.getLogger("gatewaypay.transition")
 
 MAX_RACES = 60
+#: What is written only over the version that it was decided upon.
+COMPARED = frozenset({Kind.MOVED, Kind.AMENDED})
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def apply_update(
     flags: Iterable[str] = (),
     verdict: Verdict = NO_VERDICT,
     note: str = "",
+    known: Transaction | None = None,
 ) -> Outcome:
     """The door: make of a transaction what `update` says, once, whoever else is trying.
 
@@ -64,6 +67,7 @@ def apply_update(
         flags: attention codes to raise.
         verdict: what `actor` has decided about it.
         note: why, in words, for the ledger.
+        known: the row as `rows_for(update)` has read it just now; it saves a look where it is still so.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
@@ -71,7 +75,7 @@ def apply_update(
     """
     entry = Entry(update, source, session, callback, actor, verdict, note)
     for race in range(MAX_RACES):
-        row = _read(transaction_id, update, verdict)
+        row = known or rows_for(update, verdict).get(pk=transaction_id)
         late_payment, why_not = late_policy(row)
         told = _name_the_end(row, update)
         decision = decide(_facts_of(row), told, local=local, late_payment=late_payment, flags=flags, verdict=verdict)
@@ -83,6 +87,9 @@ def apply_update(
             decision = replace(decision, kind=None)
         if decision.kind is None and note and actor is not None and verdict == NO_VERDICT:
             decision = replace(decision, kind=Kind.NOTED)  # that somebody asked, and why, is kept
+        stale, known = known is not None and decision.kind not in COMPARED, None
+        if stale:
+            continue  # nothing would be compared at the write: it is decided upon what is so now
         if entry.write(row, decision):
             return Outcome(row, decision, moved=decision.kind is Kind.MOVED)
         time.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311 - spreads rivals, guards nothing
@@ -106,7 +113,7 @@ class Entry:
         before, flags = row.state, row.attention_codes
         try:
             with transaction.atomic():
-                if decision.kind in {Kind.MOVED, Kind.AMENDED} and not self._write_row(row, decision):
+                if decision.kind in COMPARED and not self._write_row(row, decision):
                     return False
                 if decision.kind:
                     self._write_event(row, decision.kind, before, flags, decision.note)
@@ -115,7 +122,7 @@ class Entry:
                     give_back(row, before)
                 if self.callback:
                     _mark_processed(self.callback, row)
-                if decision.kind in {Kind.MOVED, Kind.AMENDED}:
+                if decision.kind in COMPARED:
                     # No partials: Django 5.2 asks a callback that failed for its __qualname__, and falls over.
                     transaction.on_commit(lambda: _log(row, before, flags, self.source), robust=True)
                     transaction.on_commit(lambda: _settle(row, before, owed), robust=True)
@@ -167,17 +174,16 @@ class Entry:
         said = {"agreed_minor": row.agreed_minor, "resolved": resolved}
         return {name: value for name, value in said.items() if value}
 
-    def _write_owed(self, row: Transaction, decision: Decision) -> int:
+    def _write_owed(self, row: Transaction, decision: Decision) -> Fulfilment:
         kind = Fulfilment.Kind(decision.owed or Fulfilment.Kind.FULFIL)
         key = f"fulfil:{row.order_id}" if kind is Fulfilment.Kind.FULFIL else f"release:{row.pk}"
         now = timezone.now()
-        owed = Fulfilment.objects.create(
+        return Fulfilment.objects.create(
             key=key, kind=kind, order_id=row.order_id, transaction=row, created_at=now, next_attempt_at=now
         )
-        return owed.pk
 
 
-def _settle(row: Transaction, before: str, owed: int | None) -> None:
+def _settle(row: Transaction, before: str, owed: Fulfilment | None) -> None:
     dispatch.settle(row.pk, State(before), State(row.state), owed)
 
 
@@ -207,8 +213,8 @@ def _due(row: Transaction, state: State) -> Any:
     return schedule.next_poll_at(state, timezone.now(), attempts=0, expires_at=row.expires_at, waiting=waiting)
 
 
-def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) -> Transaction:
-    """The row; with what the other payments of its order say, where it may owe a fulfilment."""
+def rows_for(update: PaymentUpdate, verdict: Verdict = NO_VERDICT) -> QuerySet[Transaction]:
+    """Rows with what the other payments of their order say, where they may owe a fulfilment."""
     rows = Transaction.objects.all()
     # The end of a payment in part may be the end of what was agreed, and so may a person's word.
     told = update.state is not None and update.state.rank >= State.EXPIRED.rank
@@ -221,7 +227,7 @@ def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) ->
             paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
             replaced=Exists(newer),
         )
-    return rows.get(pk=transaction_id)
+    return rows
 
 
 def _facts_of(row: Transaction) -> Facts:

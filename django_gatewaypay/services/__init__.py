@@ -1,6 +1,6 @@
 """The verbs. Views, tasks, commands and the admin call these; so may the host."""
 
-from .callbacks import process_callback, receive_callback, retry_callback
+from .callbacks import keep_callback, process_callback, process_row, receive_callback, retry_callback
 from .captures import capture, conclude_capture
 from .health import Health, health
 from .initiation import Initiated, initiate
@@ -43,6 +43,7 @@ __all__ = [
     "go_on",
     "health",
     "initiate",
+    "keep_callback",
     "keep_report",
     "lookup_is_offered",
     "notices_are_due",
@@ -50,6 +51,7 @@ __all__ = [
     "poll_due",
     "poll_one",
     "process_callback",
+    "process_row",
     "purge",
     "receive_callback",
     "reconcile",

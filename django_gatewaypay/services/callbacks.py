@@ -14,7 +14,7 @@ from moneyed import Money
 
 from ..conf import settings
 from ..exceptions import GatewayError, MovementInProgress, UnknownGateway
-from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, settle_captures
+from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, rows_for, settle_captures
 from ..models import Callback, Refund, Transaction
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE, ask_movement_at, backoff_delay
@@ -23,7 +23,14 @@ from .access import parse_id
 from .disputes import dump_dispute, hear_dispute, load_dispute
 from .refreshing import ask_gateway, asked_nothing, follow_up, is_other_mode, rest_delay
 
-__all__ = ["match_waiting_callbacks", "process_callback", "receive_callback", "retry_callback"]
+__all__ = [
+    "keep_callback",
+    "match_waiting_callbacks",
+    "process_callback",
+    "process_row",
+    "receive_callback",
+    "retry_callback",
+]
 
 logger = logging.getLogger("gatewaypay.callback")
 
@@ -41,6 +48,11 @@ def receive_callback(alias: str, request: CallbackRequest) -> list[uuid.UUID]:
         InvalidSignature: nothing was written.
         MalformedCallback: signed, but unreadable; nothing was written.
     """
+    return [row.pk for row in keep_callback(alias, request)]
+
+
+def keep_callback(alias: str, request: CallbackRequest) -> list[Callback]:
+    """`receive_callback` for who works on it at once: the new rows themselves."""
     if alias not in settings.GATEWAYS:
         raise UnknownGateway
     gateway = gateways[alias]
@@ -48,10 +60,10 @@ def receive_callback(alias: str, request: CallbackRequest) -> list[uuid.UUID]:
     digest = hashlib.sha256(request.body).hexdigest()
     updates = gateway.parse_callback(request)
     stored = [_store(alias, update, digest, number) for number, update in enumerate(updates)]
-    return [pk for pk in stored if pk is not None]
+    return [row for row in stored if row is not None]
 
 
-def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> uuid.UUID | None:
+def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> Callback | None:
     """One inbox row; None when this message is known already."""
     now = timezone.now()
     row = Callback(
@@ -72,7 +84,7 @@ def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> uuid.
         logger.info("duplicate gateway=%s event=%r", alias, row.event_id)
         return None
     logger.info("stored gateway=%s event=%r callback=%s", alias, row.event_id, row.pk)
-    return row.pk
+    return row
 
 
 def process_callback(callback_id: uuid.UUID) -> Callback.State:
@@ -84,6 +96,11 @@ def process_callback(callback_id: uuid.UUID) -> Callback.State:
     row = Callback.objects.get(pk=callback_id)
     if row.state in {Callback.State.PROCESSED, Callback.State.DEAD}:
         return Callback.State(row.state)
+    return process_row(row)
+
+
+def process_row(row: Callback) -> Callback.State:
+    """`process_callback` for who has read the row just now."""
     try:
         return _process(row)
     # Whatever it was, the row says so to staff, and the sweep tries again.
@@ -97,25 +114,26 @@ def process_callback(callback_id: uuid.UUID) -> Callback.State:
 
 
 def _process(row: Callback) -> Callback.State:
-    found = _find_transaction(row)
+    signed = gateways[row.gateway].signs_callbacks
+    # Nothing that an unsigned one says is believed, not even that somebody should look: anybody may have sent it.
+    update = load_update(row.update) if signed else PaymentUpdate()
+    found = _find_transaction(row, update)
     if found is None and not (row.transaction_ref or row.gateway_reference):
         return _set_aside(row)
     if found is None:
         state = _put_off(row, Callback.State.UNMATCHED, "No transaction of this gateway matches yet.")
         # The session may have landed, and looked for waiting callbacks, just before we began to wait.
-        found = _find_transaction(row)
+        found = _find_transaction(row, update)
         if found is None:
             return state
-    signed = gateways[row.gateway].signs_callbacks
-    # Nothing that an unsigned one says is believed, not even that somebody should look: anybody may have sent it.
-    update = load_update(row.update) if signed else PaymentUpdate()
+    said = update
     if update.thin:
         update = _ask(found, update)
     if is_other_mode(found, update):
         return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
     update = hear_dispute(found, update, source=Source.CALLBACK, callback=row)
     try:
-        outcome = _hear(row, found, update)
+        outcome = _hear(row, found, update, known=found if update is said else None)
     except MovementInProgress:
         return _put_off(row, Callback.State.UNMATCHED, "It may be about a refund that the gateway has not named yet.")
     follow_up(outcome)
@@ -134,10 +152,14 @@ def _ask(found: Transaction, said: PaymentUpdate) -> PaymentUpdate:
     return replace(asked, flags=flags, dispute=said.dispute or asked.dispute, refund=said.refund)
 
 
-def _hear(row: Callback, found: Transaction, update: PaymentUpdate) -> Outcome:
-    """What it says about the payment, about one refund and about captures of it, in one commit."""
+def _hear(row: Callback, found: Transaction, update: PaymentUpdate, known: Transaction | None) -> Outcome:
+    """What it says about the payment, about one refund and about captures of it, in one commit.
+
+    Args:
+        known: `found`, where nothing has happened since it was read for this update.
+    """
     if update.refund is None and not found.capturing_minor:
-        return apply_update(found.pk, update, source=Source.CALLBACK, callback=row)
+        return apply_update(found.pk, update, source=Source.CALLBACK, callback=row, known=known)
     with transaction.atomic():
         due, flags = ask_movement_at(timezone.now()), frozenset[str]()
         if update.refund:
@@ -167,17 +189,17 @@ def _set_aside(row: Callback) -> Callback.State:
     return Callback.State.PROCESSED
 
 
-def _find_transaction(row: Callback) -> Transaction | None:
+def _find_transaction(row: Callback, update: PaymentUpdate) -> Transaction | None:
     """The transaction that a callback is about: of its own gateway account, and no other."""
-    found = _named_transaction(row)
+    found = _named_transaction(row, rows_for(update))
     # Until the gateway has told us which session is ours, a message could be about any.
     if found and found.state == State.CREATED:
         return None
     return found
 
 
-def _named_transaction(row: Callback) -> Transaction | None:
-    ours = Transaction.objects.filter(gateway=row.gateway)
+def _named_transaction(row: Callback, rows: QuerySet[Transaction]) -> Transaction | None:
+    ours = rows.filter(gateway=row.gateway)
     pk = parse_id(row.transaction_ref)
     if row.transaction_ref:
         return ours.filter(pk=pk).first() if pk else None
@@ -239,7 +261,7 @@ def _put_off(row: Callback, state: Callback.State, reason: str, error: Exception
 
 def _flag_given_up(row: Callback) -> None:
     """Show it where staff look: at the payment that the callback names, if there is one."""
-    found = _named_transaction(row)
+    found = _named_transaction(row, Transaction.objects.all())
     if found:
         Callback.objects.filter(pk=row.pk, transaction=None).update(transaction=found)
         note = f"callback {row.event_id} was given up"

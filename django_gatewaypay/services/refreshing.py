@@ -38,6 +38,7 @@ __all__ = [
     "payment_ref",
     "refresh",
     "refresh_for_shopper",
+    "refresh_row",
 ]
 
 logger = logging.getLogger("gatewaypay.refresh")
@@ -63,7 +64,11 @@ def refresh(
         Transaction.DoesNotExist: there is no such transaction.
         GatewayUnavailable, GatewayRejected: the gateway did not tell.
     """
-    row = Transaction.objects.get(pk=transaction_id)
+    return refresh_row(Transaction.objects.get(pk=transaction_id), source=source, actor=actor, reason=reason)
+
+
+def refresh_row(row: Transaction, *, source: Source = Source.POLL, actor: Any = None, reason: str = "") -> Transaction:
+    """`refresh` for who has read the row just now."""
     update = ask_gateway(row)
     if update is None or is_other_mode(row, update):
         return row
@@ -86,7 +91,7 @@ def refresh_for_shopper(row: Transaction) -> Transaction:
     if not asking or not Transaction.objects.filter(stale, pk=row.pk).update(refreshed_at=now):
         return row
     try:
-        row = refresh(row.pk, source=Source.RETURN)
+        row = refresh_row(row, source=Source.RETURN)
     except GatewayError as error:
         logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)
     _await_answer(row)
@@ -250,7 +255,7 @@ def expire(transaction_id: uuid.UUID, *, actor: Any = None, reason: str = "") ->
     row = Transaction.objects.get(pk=transaction_id)
     try:
         if row.gateway_reference:
-            row = refresh(row.pk, source=Source.EXPIRY, actor=actor)
+            row = refresh_row(row, source=Source.EXPIRY, actor=actor)
         return _close(row, State.EXPIRED, Source.EXPIRY, actor, note=reason.strip())
     except GatewayError as error:
         logger.warning("expired unasked transaction=%s error=%s", row.pk, type(error).__name__)

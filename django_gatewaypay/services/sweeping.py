@@ -20,7 +20,7 @@ from ..models import Callback, Capture, Fulfilment, Refund, Transaction
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
 from .movements import drive_movement
-from .refreshing import asked_nothing, expire, refresh, rest_delay
+from .refreshing import asked_nothing, expire, refresh_row, rest_delay
 from .sessions import open_session
 
 __all__ = ["BATCH", "Done", "expire_overdue", "poll_due", "poll_one", "retry_fulfilment", "sweep", "tick"]
@@ -132,7 +132,7 @@ def _each(work: Callable[[Key], object], keys: Iterable[Key]) -> int:
 def _poll(transaction_id: uuid.UUID) -> None:
     row, trouble = Transaction.objects.get(pk=transaction_id), None
     try:
-        row = open_session(row) if row.state == State.CREATED else refresh(row.pk)
+        row = open_session(row) if row.state == State.CREATED else refresh_row(row)
     except GatewayError as error:
         trouble = error
         logger.warning("no answer transaction=%s error=%s code=%r", row.pk, type(error).__name__, error.code)

@@ -63,9 +63,9 @@ def _receive(request: HttpRequest, alias: str) -> HttpResponse:
         return _refuse(415, alias, "content type")
     body = read_body(request, MAX_BODY)
     message = CallbackRequest(dict(request.headers), body, request.GET.dict(), request.build_absolute_uri())
-    for callback_id in services.receive_callback(alias, message):
-        if not (settings.USE_CELERY and tasks.enqueue(tasks.process_callback, str(callback_id))):
-            services.process_callback(callback_id)
+    for row in services.keep_callback(alias, message):
+        if not (settings.USE_CELERY and tasks.enqueue(tasks.process_callback, str(row.pk))):
+            services.process_row(row)
     content, content_type = gateway.callback_response()
     return HttpResponse(content, content_type=content_type)
 

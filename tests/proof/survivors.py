@@ -40,9 +40,9 @@ REVIEWED: dict[str, str] = {
     ' -> replaced=getattr(row, "replaced", None),': "Only a success asks for it, and for a success it was read.",
     'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
     ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
-    'lifecycle/door.py _read: order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),'
+    'lifecycle/door.py rows_for: order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),'
     " -> order_paid=Exists(paid.filter(~Q(transaction=None))),": "Who has a fulfilment of its own is a success already, and no success moves.",
-    'lifecycle/door.py _read: paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),'
+    'lifecycle/door.py rows_for: paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),'
     " -> paid_too=Exists(others.filter(~Q(pk=None))),": "Who is a success itself moves no more, so nobody asks.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"

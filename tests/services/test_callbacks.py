@@ -355,7 +355,7 @@ def test_a_dispute_that_names_only_the_payment_reaches_its_transaction(hosted: G
     update = PaymentUpdate(event_id="evt_1", payment_reference="pi_1", flags=frozenset({"disputed"}))
     strange = PaymentUpdate(event_id="evt_2", payment_reference="pi_2", flags=frozenset({"disputed"}))
     hosted.sessions[row.gateway_reference] = {"reference": row.gateway_reference, "status": "success"}
-    stored = [services.callbacks._store("hosted", said, "", 0) for said in (update, strange)]
+    stored = [services.callbacks._store("hosted", said, "", 0).pk for said in (update, strange)]
     said = [services.process_callback(pk) for pk in stored]
 
     row.refresh_from_db()

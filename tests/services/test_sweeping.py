@@ -198,14 +198,14 @@ def test_a_failure_of_one_row_is_logged_and_does_not_stop_the_others(
     for row in rows:
         hosted.pay(row.gateway_reference)
     let_pass(16)
-    real = services.sweeping.refresh
+    real = services.sweeping.refresh_row
 
-    def broken(pk: Any) -> Any:
-        if pk == rows[0].pk:
+    def broken(row: Transaction) -> Any:
+        if row.pk == rows[0].pk:
             raise ValueError("a bug")
-        return real(pk)
+        return real(row)
 
-    monkeypatch.setattr(services.sweeping, "refresh", broken)
+    monkeypatch.setattr(services.sweeping, "refresh_row", broken)
     services.poll_due()
 
     assert Transaction.objects.get(pk=rows[1].pk).state == "success"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, close_old_connections, connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.testing.gateway_server import GatewayServer, sign
@@ -54,6 +56,28 @@ def test_a_callback_is_kept_and_worked_on(hosted: GatewayServer, row: Transactio
     row.refresh_from_db()
     assert (response.status_code, response.content) == (200, b"")
     assert (row.state, Callback.objects.get().state) == ("success", "processed")
+
+
+def test_the_whole_way_to_paid_costs_six_statements_and_the_hook(hosted: GatewayServer, row: Transaction) -> None:
+    """Inbox, row, door, ledger, outbox, inbox; then the claim, the host's own, and the mark. A copy costs one."""
+    message = paid(hosted, row)
+    deliver(*paid(hosted, Transaction.objects.get(pk=row.pk), status="pending"))  # what is read once is read
+    with CaptureQueriesContext(connection) as first:
+        deliver(*message)
+    with CaptureQueriesContext(connection) as second:
+        deliver(*message)
+
+    assert [ours(one["sql"]) for one in first if ours(one["sql"])] == [
+        "INSERT callback", "SELECT transaction", "UPDATE transaction", "INSERT transactionevent",
+        "INSERT fulfilment", "UPDATE callback", "UPDATE fulfilment", "UPDATE fulfilment",
+    ]  # fmt: skip
+    assert [ours(one["sql"]) for one in second if ours(one["sql"])] == ["INSERT callback"]
+
+
+def ours(sql: str) -> str:
+    """What a statement does to a table of ours; "" where it does nothing to any."""
+    found = re.match(r'(INSERT|SELECT|UPDATE|DELETE).*?"gatewaypay_(\w+)"', sql)
+    return " ".join(found.groups()) if found else ""
 
 
 def test_a_hundred_copies_have_one_effect(hosted: GatewayServer, row: Transaction) -> None:
