@@ -3,13 +3,14 @@
 import logging
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from .announcer import announce
 from .conf import settings
-from .models import Fulfilment, Transaction
+from .models import Fulfilment, Transaction, update_where
 from .orders import order_handler
 from .schedule import CLAIM_LEASE, backoff_delay
 from .signals import transaction_changed
@@ -88,10 +89,15 @@ def _claim(fulfilment_id: int) -> Fulfilment | None:
 
 def _take(owed: Fulfilment) -> bool:
     """Whether the row is as it was read; it is ours then."""
-    mine = Fulfilment.objects.filter(pk=owed.pk, state=Fulfilment.State.OWED, attempts=owed.attempts)
-    taken = bool(mine.update(attempts=owed.attempts + 1, next_attempt_at=timezone.now() + CLAIM_LEASE))
-    owed.attempts += taken
-    return taken
+    taken = {"attempts": owed.attempts + 1, "next_attempt_at": timezone.now() + CLAIM_LEASE}
+    if not update_where(Fulfilment, _as_claimed(owed), taken):
+        return False
+    owed.attempts += 1
+    return True
+
+
+def _as_claimed(owed: Fulfilment) -> dict[str, Any]:
+    return {"id": owed.pk, "state": Fulfilment.State.OWED, "attempts": owed.attempts}
 
 
 def _call_hook(owed: Fulfilment) -> None:
@@ -113,9 +119,8 @@ def _order_is_alive(owed: Fulfilment) -> bool:
 
 
 def _mark_done(owed: Fulfilment) -> None:
-    mine = Fulfilment.objects.filter(pk=owed.pk, state=Fulfilment.State.OWED, attempts=owed.attempts)
-    now = timezone.now()
-    if not mine.update(state=Fulfilment.State.DONE, done_at=now, next_attempt_at=None, last_error=""):
+    done = {"state": Fulfilment.State.DONE, "done_at": timezone.now(), "next_attempt_at": None, "last_error": ""}
+    if not update_where(Fulfilment, _as_claimed(owed), done):
         raise ClaimLost
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import apply_update, door, rows_for
+from django_gatewaypay.lifecycle import apply_update, door, read_row
 from django_gatewaypay.models import Fulfilment, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -192,7 +192,7 @@ def test_a_row_that_the_caller_has_read_is_believed_only_where_it_is_compared(sa
     """What would change nothing, or something, in an old row is decided upon the row as it is now."""
     row = make_transaction(State.PENDING)
     update = says(said)
-    known = rows_for(update).get(pk=row.pk)
+    known = read_row(update, id=row.pk)
     apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
     outcome = apply_update(row.pk, update, source=Source.CALLBACK, known=known)
 
@@ -205,7 +205,7 @@ def test_a_row_that_the_caller_has_read_is_not_read_again(django_assert_num_quer
     """Written over the version that was read: BEGIN, the row, the ledger, COMMIT."""
     row = make_transaction(State.PENDING)
     update = says(State.PROCESSING)
-    known = rows_for(update).get(pk=row.pk)
+    known = read_row(update, id=row.pk)
     with django_assert_num_queries(4):
         apply_update(row.pk, update, source=Source.POLL, known=known)
 

@@ -7,7 +7,7 @@ of captures and refunds.
 
 from .coverage import hear_failed_capture, is_covered, settle_captures
 from .decision import TRANSITIONS, Decision, Facts, Verdict, decide
-from .door import Outcome, apply_update, rows_for
+from .door import Outcome, apply_update
 from .hearing import hear_refund, misses_amount
 from .movements import (
     apply_movement,
@@ -18,6 +18,7 @@ from .movements import (
     open_movement,
     withdraw_movement,
 )
+from .reading import read_row
 from .recovery import write_recovered
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
     "left_to_refund",
     "misses_amount",
     "open_movement",
-    "rows_for",
+    "read_row",
     "settle_captures",
     "withdraw_movement",
     "write_recovered",

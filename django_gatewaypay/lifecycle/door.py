@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from .. import dispatch, schedule
 from ..exceptions import InvalidTransition
-from ..models import Callback, Fulfilment, Transaction, TransactionEvent
+from ..models import Callback, Fulfilment, Transaction, TransactionEvent, update_where
 from ..types import PaymentSession, PaymentUpdate, Source, State
 from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
 from .late import Overtaken, give_back, late_policy
+from .reading import read_row
 
-__all__ = ["Outcome", "apply_update", "rows_for"]
+__all__ = ["Outcome", "apply_update"]
 
 logger = logging.getLogger("gatewaypay.transition")
 
@@ -67,7 +67,7 @@ def apply_update(
         flags: attention codes to raise.
         verdict: what `actor` has decided about it.
         note: why, in words, for the ledger.
-        known: the row as `rows_for(update)` has read it just now; it saves a look where it is still so.
+        known: the row as `read_row(update)` has read it just now; it saves a look where it is still so.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
@@ -75,7 +75,7 @@ def apply_update(
     """
     entry = Entry(update, source, session, callback, actor, verdict, note)
     for race in range(MAX_RACES):
-        row = known or rows_for(update, verdict).get(pk=transaction_id)
+        row = known or _read(transaction_id, update, verdict)
         late_payment, why_not = late_policy(row)
         told = _name_the_end(row, update)
         decision = decide(_facts_of(row), told, local=local, late_payment=late_payment, flags=flags, verdict=verdict)
@@ -133,7 +133,7 @@ class Entry:
 
     def _write_row(self, row: Transaction, decision: Decision) -> bool:
         changes = self._changes(row, decision)
-        if not Transaction.objects.filter(pk=row.pk, version=row.version).update(**changes):
+        if not update_where(Transaction, {"id": row.pk, "version": row.version}, changes):
             return False
         for name, value in changes.items():
             setattr(row, name, value)
@@ -188,13 +188,14 @@ def _settle(row: Transaction, before: str, owed: Fulfilment | None) -> None:
 
 
 def _mark_processed(callback: Callback, row: Transaction) -> None:
-    Callback.objects.filter(pk=callback.pk).update(
-        state=Callback.State.PROCESSED,
-        transaction=row,
-        processed_at=timezone.now(),
-        next_attempt_at=None,
-        last_error="",
-    )
+    done = {
+        "state": Callback.State.PROCESSED,
+        "transaction_id": row.pk,
+        "processed_at": timezone.now(),
+        "next_attempt_at": None,
+        "last_error": "",
+    }
+    update_where(Callback, {"id": callback.pk}, done)
 
 
 def _name_the_end(row: Transaction, update: PaymentUpdate) -> PaymentUpdate:
@@ -213,21 +214,11 @@ def _due(row: Transaction, state: State) -> Any:
     return schedule.next_poll_at(state, timezone.now(), attempts=0, expires_at=row.expires_at, waiting=waiting)
 
 
-def rows_for(update: PaymentUpdate, verdict: Verdict = NO_VERDICT) -> QuerySet[Transaction]:
-    """Rows with what the other payments of their order say, where they may owe a fulfilment."""
-    rows = Transaction.objects.all()
-    # The end of a payment in part may be the end of what was agreed, and so may a person's word.
-    told = update.state is not None and update.state.rank >= State.EXPIRED.rank
-    if told or update.captured or verdict != NO_VERDICT:
-        paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
-        newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
-        others = Transaction.objects.paid().filter(order_id=OuterRef("order_id"))
-        rows = rows.annotate(
-            order_paid=Exists(paid if verdict.fulfil else paid.filter(~Q(transaction=OuterRef("pk")))),
-            paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
-            replaced=Exists(newer),
-        )
-    return rows
+def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) -> Transaction:
+    row = read_row(update, verdict, id=transaction_id)
+    if row is None:
+        raise Transaction.DoesNotExist
+    return row
 
 
 def _facts_of(row: Transaction) -> Facts:

@@ -6,6 +6,7 @@ from .ledger import TransactionEvent
 from .letters import Callback, Fulfilment
 from .movements import Capture, Movement, Refund
 from .overview import Home
+from .statements import update_where
 from .transactions import Transaction, TransactionQuerySet, shopper_reason
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "TransactionEvent",
     "TransactionQuerySet",
     "shopper_reason",
+    "update_where",
 ]

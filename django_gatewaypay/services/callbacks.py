@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 from moneyed import Money
 
 from ..conf import settings
 from ..exceptions import GatewayError, MovementInProgress, UnknownGateway
-from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, rows_for, settle_captures
+from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, read_row, settle_captures
 from ..models import Callback, Refund, Transaction
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE, ask_movement_at, backoff_delay
@@ -191,26 +191,21 @@ def _set_aside(row: Callback) -> Callback.State:
 
 def _find_transaction(row: Callback, update: PaymentUpdate) -> Transaction | None:
     """The transaction that a callback is about: of its own gateway account, and no other."""
-    found = _named_transaction(row, rows_for(update))
+    found = _named_transaction(row, update)
     # Until the gateway has told us which session is ours, a message could be about any.
     if found and found.state == State.CREATED:
         return None
     return found
 
 
-def _named_transaction(row: Callback, rows: QuerySet[Transaction]) -> Transaction | None:
-    ours = rows.filter(gateway=row.gateway)
-    pk = parse_id(row.transaction_ref)
+def _named_transaction(row: Callback, update: PaymentUpdate) -> Transaction | None:
+    """By our id; by the gateway's session; by its payment where a message (a dispute, a refund) names no session."""
+    pk, payment = parse_id(row.transaction_ref), row.update.get("payment_reference", "")
     if row.transaction_ref:
-        return ours.filter(pk=pk).first() if pk else None
-    return _find_by_reference(ours, row.gateway_reference, row.update.get("payment_reference", ""))
-
-
-def _find_by_reference(ours: QuerySet[Transaction], session: str, payment: str) -> Transaction | None:
-    """By the gateway's session; by its payment where a message (a dispute, a refund) names no session."""
-    if session:
-        return ours.filter(gateway_reference=session).first()
-    return ours.filter(payment_reference=payment).first() if payment else None
+        return read_row(update, gateway=row.gateway, id=pk) if pk else None
+    if row.gateway_reference:
+        return read_row(update, gateway=row.gateway, gateway_reference=row.gateway_reference)
+    return read_row(update, gateway=row.gateway, payment_reference=payment) if payment else None
 
 
 def match_waiting_callbacks(found: Transaction) -> int:
@@ -261,7 +256,7 @@ def _put_off(row: Callback, state: Callback.State, reason: str, error: Exception
 
 def _flag_given_up(row: Callback) -> None:
     """Show it where staff look: at the payment that the callback names, if there is one."""
-    found = _named_transaction(row, Transaction.objects.all())
+    found = _named_transaction(row, PaymentUpdate())
     if found:
         Callback.objects.filter(pk=row.pk, transaction=None).update(transaction=found)
         note = f"callback {row.event_id} was given up"

@@ -16,7 +16,7 @@ from django.utils import timezone
 from .. import dispatch, schedule
 from ..exceptions import GatewayError
 from ..lifecycle import apply_update
-from ..models import Callback, Capture, Fulfilment, Refund, Transaction
+from ..models import Callback, Capture, Fulfilment, Refund, Transaction, update_where
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
 from .movements import drive_movement
@@ -161,9 +161,8 @@ def _put_off(row: Transaction, trouble: GatewayError | None) -> None:
 
 
 def _free(row: Transaction, attempts: int, due: datetime | None) -> None:
-    Transaction.objects.filter(pk=row.pk, version=row.version).update(
-        poll_attempts=attempts, next_poll_at=due, claimed_until=None
-    )
+    free = {"poll_attempts": attempts, "next_poll_at": due, "claimed_until": None}
+    update_where(Transaction, {"id": row.pk, "version": row.version}, free)
 
 
 def _deliver(fulfilment_id: int) -> None:
