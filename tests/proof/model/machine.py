@@ -27,7 +27,7 @@ from tests.invariants import check_settled
 from tests.shop.models import Order
 
 from .plain import OPEN, Fact
-from .staff import Staff
+from .staff import AMOUNTS, KEYS, TROUBLES, VERBS, Staff
 from .stage import ALIASES, MANUAL, Letter, Stage, Subject, fact_of, letters, stage, subjects
 
 __all__ = ["Machine", "Stage", "play", "stage"]
@@ -260,6 +260,33 @@ class Machine(Staff):
         answer = self.run(lambda: services.receive_callback(letter.subject.alias, forged), InvalidSignature)
         assert isinstance(answer, InvalidSignature), how
         assert self.crash.writes == writes, "a forged message was written down"
+
+    # --- What staff do with the money.
+
+    @rule(
+        subject=subjects,
+        verb=st.sampled_from(VERBS),
+        amount=st.sampled_from(AMOUNTS),
+        key=st.sampled_from(KEYS),
+        final=st.booleans(),
+        trouble=st.sampled_from(TROUBLES),
+        paid=st.booleans(),
+    )
+    def move(
+        self, subject: Subject, verb: str, amount: int | None, key: str, final: bool, trouble: str | int, paid: bool
+    ) -> None:
+        """Take what is reserved, or give back what was taken: all of it or a part; the shopper may just have paid."""
+        if paid and not (self.fitting("capture") or self.fitting("refund")):
+            self.happen(subject, "success")
+            self.look()
+        verb = verb or ("capture" if self.fitting("capture") else "refund")
+        found = [one for one in self.fitting(verb) if one is subject] or self.fitting(verb) or [subject]
+        self.trouble(trouble)
+        self.begins(verb)
+        if verb == "capture":
+            self.capture(found[0], amount, key, final)
+        else:
+            self.refund(found[0], amount, key)
 
     # --- What the clock and staff do.
 

@@ -1,7 +1,6 @@
 """Money that staff move: refunds, alone or with a second person, captures in parts, and what banks make of them."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,10 +20,12 @@ from django_gatewaypay.testing.books import Refused
 from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
 from .stage import Letter, Observed, Subject, agreeing, fact_of, letters, subjects
 
-__all__ = ["Staff"]
+__all__ = ["AMOUNTS", "KEYS", "TROUBLES", "VERBS", "Staff"]
 
 NO = (AmountNotLeft, IdempotencyConflict, InvalidTransition, MovementInProgress)
 AMOUNTS = (None, 500, 500, 1200)
+#: Without one, they do what there is to do.
+VERBS = ("", "", "", "refund", "capture")
 KEYS = ("", "", "a", "b")
 #: What goes wrong in the midst of it: at the gateway, or at a commit of ours.
 TROUBLES = ("", "", "", "", "", "away", "lost", "lost", "declined", 1, 2, 3, 4)
@@ -37,53 +38,35 @@ class Staff(Observed):
 
     # --- Captures and refunds.
 
-    @rule(
-        subject=subjects,
-        amount=st.sampled_from(AMOUNTS),
-        key=st.sampled_from(KEYS),
-        trouble=st.sampled_from(TROUBLES),
-    )
-    def refund(self, subject: Subject, amount: int | None, key: str, trouble: str | int) -> None:
-        """Give back all that is left, or a part."""
-        self.trouble(trouble)
-        self.begins("refund")
-        subject = self.pick(subject, lambda payment: payment.captured > 0)
-        wanted = self.wanted(subject.refunds, key, amount) or refuse_refund(subject.payment, [*subject.refunds.values()], amount)
-        answer = self.ask(subject, lambda: services.refund(subject.pk, money(amount), reason="Asked.", idempotency_key=key))
-        new = self.land(Refund, subject, subject.refunds, answer, wanted)
-        for pk in new:
-            alone = total(one for one in subject.refunds.values() if one.alone and not one.foreign)
-            subject.refunds[pk] = intent = Intent(new[pk].amount_minor, key)
-            subject.refunds[pk] = replace(intent, waits=alone + intent.amount > ALONE)
-            self.check_told(new[pk], subject.refunds[pk])
+    def fitting(self, verb: str) -> list[Subject]:
+        """The payments of which something is reserved, or something was taken."""
+        reserved = [one for one in self.known.values() if one.payment.state == "authorized"]
+        return reserved if verb == "capture" else [one for one in self.known.values() if one.payment.captured]
 
-    @rule(
-        subject=subjects,
-        amount=st.sampled_from(AMOUNTS),
-        key=st.sampled_from(KEYS),
-        final=st.booleans(),
-        trouble=st.sampled_from(TROUBLES),
-    )
-    def capture(self, subject: Subject, amount: int | None, key: str, final: bool, trouble: str | int) -> None:
+    def refund(self, subject: Subject, amount: int | None, key: str) -> None:
+        """Give back all that is left, or a part."""
+        refunds = [*subject.refunds.values()]
+        wanted = self.wanted(subject.refunds, key, amount) or refuse_refund(subject.payment, refunds, amount)
+        answer = self.ask(
+            subject, lambda: services.refund(subject.pk, money(amount), reason="Asked.", idempotency_key=key)
+        )
+        for pk, row in self.land(Refund, subject, subject.refunds, answer, wanted).items():
+            alone = total(one for one in refunds if one.alone and not one.foreign)
+            subject.refunds[pk] = intent = Intent(row.amount_minor, key, waits=alone + row.amount_minor > ALONE)
+            self.check_told(row, intent)
+
+    def capture(self, subject: Subject, amount: int | None, key: str, final: bool) -> None:
         """Take all that is reserved, or a part, and perhaps let the rest go."""
-        self.trouble(trouble)
-        self.begins("capture")
-        subject = self.pick(subject, lambda payment: payment.state == "authorized")
-        payment, earlier = subject.payment, [*subject.captures.values()]
-        wanted = self.wanted(subject.captures, key, amount) or refuse_capture(payment, earlier, amount)
-        final = final or wanted == refuse_capture(payment, earlier, None)
+        payment, captures = subject.payment, [*subject.captures.values()]
+        wanted = self.wanted(subject.captures, key, amount) or refuse_capture(payment, captures, amount)
+        final = final or wanted == refuse_capture(payment, captures, None)
         answer = self.ask(
             subject, lambda: services.capture(subject.pk, money(amount), final=final, idempotency_key=key)
         )
-        new = self.land(Capture, subject, subject.captures, answer, wanted)
-        for pk, row in new.items():
+        for pk, row in self.land(Capture, subject, subject.captures, answer, wanted).items():
             subject.captures[pk] = intent = Intent(row.amount_minor, key, final=final, before=payment.captured)
             self.tell(subject, self.agreeing(subject, payment, intent, row), self.calm and not self.waiting)
             self.check_told(row, intent)
-
-    def pick(self, subject: Subject, fits: Callable[[Payment], bool]) -> Subject:
-        """Staff look for a payment where there is something to do; without one they take any."""
-        return next((one for one in [subject, *self.known.values()] if fits(one.payment)), subject)
 
     def trouble(self, trouble: str | int) -> None:
         """Let this call go wrong, unless something else was going to."""
