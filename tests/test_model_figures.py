@@ -29,7 +29,7 @@ def lose_an_answer(alias: str, work: Callable[[Any], None]) -> dict[str, int]:
     """Let the gateway do what it is asked, lose its answer, and let the clock ask again; what was moved too far."""
     with stage() as here:
         machine = type("Play", (Machine,), {"stage": here})()
-        machine.begin(alias, paid=True)
+        machine.begin(alias, paid=True, moves=[])
         here.wire.fault = "lost"
         [pk] = machine.known
         work(pk)

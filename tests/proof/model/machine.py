@@ -44,6 +44,14 @@ ACTS = {
     "expired": ("expired", "19.99", "EUR"),
 }
 LIES = ("truth", "truth", "truth", "expired", "failed", "short", "over", "dollars", "other session", "refund")
+#: What staff move, under which key, and what goes wrong in the midst of it.
+MOVE = {
+    "verb": st.sampled_from(VERBS),
+    "amount": st.sampled_from(AMOUNTS),
+    "key": st.sampled_from(KEYS),
+    "final": st.booleans(),
+    "trouble": st.sampled_from(TROUBLES),
+}
 HOPS = (1, 1, 4, 4, 20, 20, 61, 61, 310, 901, 1801, 3 * 3600, 40 * 3600)
 
 
@@ -69,14 +77,22 @@ class Machine(Staff):
 
     # --- What the shopper does at the shop.
 
-    @initialize(target=subjects, alias=st.sampled_from(ALIASES), paid=st.sampled_from([True, True, False]))
-    def begin(self, alias: str, paid: bool) -> Any:
-        """There is a payment to begin with, paid or reserved perhaps."""
+    @initialize(
+        target=subjects,
+        alias=st.sampled_from(ALIASES),
+        paid=st.sampled_from([True, True, False]),
+        moves=st.lists(st.tuples(*MOVE.values()), max_size=3),
+    )
+    def begin(self, alias: str, paid: bool, moves: list[Any]) -> Any:
+        """There is a payment to begin with; it may be paid or reserved, and staff may have moved its money."""
         begun = self.initiate(0, alias)
+        [subject] = self.known.values()
+        self.look()
         if paid:
-            [subject] = self.known.values()
-            self.look()
             self.happen(subject, "success")
+        for details in moves if paid else []:
+            self.look()
+            self.move(subject, *details, paid=False)
         return begun
 
     @rule(target=subjects, order=st.integers(0, 1), alias=st.sampled_from(ALIASES))
@@ -263,15 +279,7 @@ class Machine(Staff):
 
     # --- What staff do with the money.
 
-    @rule(
-        subject=subjects,
-        verb=st.sampled_from(VERBS),
-        amount=st.sampled_from(AMOUNTS),
-        key=st.sampled_from(KEYS),
-        final=st.booleans(),
-        trouble=st.sampled_from(TROUBLES),
-        paid=st.booleans(),
-    )
+    @rule(subject=subjects, **MOVE, paid=st.booleans())
     def move(
         self, subject: Subject, verb: str, amount: int | None, key: str, final: bool, trouble: str | int, paid: bool
     ) -> None:
