@@ -11,9 +11,8 @@ from django.db import connection
 from django_gatewaypay import dispatch
 from django_gatewaypay.lifecycle import decision, door, movements
 from django_gatewaypay.models import Capture, Fulfilment, Refund
-from django_gatewaypay.money import minor_in
-from django_gatewaypay.services import callbacks, trips
-from django_gatewaypay.types import MovementState, State
+from django_gatewaypay.services import callbacks, captures, refunds, trips
+from django_gatewaypay.types import MovementState, PaymentUpdate, State
 from tests.proof.model import Model
 from tests.proof.model.crash import Crash, Killed
 from tests.proof.model.machine import play, stage
@@ -92,7 +91,8 @@ def renew_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget_what_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be given back is what has not come back yet: refunds in flight are left out."""
-    monkeypatch.setattr(movements, "left_to_refund", lambda row: row.captured_minor - row.returned_minor)
+    for place in (movements, refunds):
+        monkeypatch.setattr(place, "left_to_refund", lambda row: row.captured_minor - row.returned_minor)
 
 
 def take_silence_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,21 +106,13 @@ def take_silence_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a gateway says of a capture is added to what is known, as if its total were a part."""
-    real = decision._merge_money
+    """What was just captured is added to a total that has it in it already."""
+    real = captures._read
 
-    def add(facts: Any, update: Any) -> Any:
-        merged, mismatch = real(facts, update)
-        told = minor_in(facts.currency, update.captured) if update.captured and facts.captured else None
-        return (replace(merged, captured=facts.captured + told) if told else merged), mismatch
+    def add(movement: Capture, told: PaymentUpdate) -> Any:
+        return real(movement, replace(told, captured=told.captured + movement.amount if told.captured else None))
 
-    monkeypatch.setattr(decision, "_merge_money", add)
-
-
-def capture_under_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capture that got no answer is told again under another key."""
-    key = property(lambda capture: f"{capture.pk}-{capture.attempts}")
-    monkeypatch.setattr(Capture, "gateway_key", key)
+    monkeypatch.setattr(captures, "_read", add)
 
 
 def decide_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +123,7 @@ def decide_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 DEFECTS = [
     downgrade, fulfil_twice, believe_any_amount, forget_what_is_owed, believe_anybody,
     acknowledge_first, renew_the_key, forget_what_is_on_its_way, take_silence_for_a_no, count_twice,
-    capture_under_any_key, decide_alone,
+    decide_alone,
 ]  # fmt: skip
 
 

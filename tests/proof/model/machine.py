@@ -27,7 +27,7 @@ from tests.invariants import check_settled
 from tests.shop.models import Order
 
 from .plain import OPEN, Fact
-from .staff import AMOUNTS, KEYS, TROUBLES, VERBS, Staff
+from .staff import AMOUNTS, HABITS, KEYS, TROUBLES, VERBS, Staff, Trouble
 from .stage import ALIASES, MANUAL, Letter, Stage, Subject, fact_of, letters, stage, subjects
 
 __all__ = ["Machine", "Stage", "play", "stage"]
@@ -51,6 +51,7 @@ MOVE = {
     "key": st.sampled_from(KEYS),
     "final": st.booleans(),
     "trouble": st.sampled_from(TROUBLES),
+    "habit": st.sampled_from(HABITS),
 }
 HOPS = (1, 1, 4, 4, 20, 20, 61, 61, 310, 901, 1801, 3 * 3600, 40 * 3600)
 
@@ -281,14 +282,16 @@ class Machine(Staff):
 
     @rule(subject=subjects, **MOVE, paid=st.booleans())
     def move(
-        self, subject: Subject, verb: str, amount: int | None, key: str, final: bool, trouble: str | int, paid: bool
-    ) -> None:
+        self, subject: Subject, verb: str, amount: int | None, key: str, final: bool, trouble: Trouble, habit: str,
+        paid: bool,
+    ) -> None:  # fmt: skip
         """Take what is reserved, or give back what was taken: all of it or a part; the shopper may just have paid."""
         if paid and not (self.fitting("capture") or self.fitting("refund")):
             self.happen(subject, "success")
             self.look()
         verb = verb or ("capture" if self.fitting("capture") else "refund")
         found = [one for one in self.fitting(verb) if one is subject] or self.fitting(verb) or [subject]
+        self.server.next_refund = habit
         self.trouble(trouble)
         self.begins(verb)
         if verb == "capture":

@@ -20,10 +20,14 @@ from django_gatewaypay.testing.books import Refused
 from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
 from .stage import Letter, Observed, Subject, agreeing, fact_of, letters, subjects
 
-__all__ = ["AMOUNTS", "KEYS", "TROUBLES", "VERBS", "Staff"]
+__all__ = ["AMOUNTS", "HABITS", "KEYS", "TROUBLES", "VERBS", "Staff", "Trouble"]
+
+Trouble = str | int
 
 NO = (AmountNotLeft, IdempotencyConflict, InvalidTransition, MovementInProgress)
-AMOUNTS = (None, 500, 500, 1200)
+AMOUNTS = (None, 500, 1200)
+#: What the gateway makes of a refund at first.
+HABITS = ("succeeded", "succeeded", "submitted", "failed")
 #: Without one, they do what there is to do.
 VERBS = ("", "", "", "refund", "capture")
 KEYS = ("", "", "a", "b")
@@ -68,7 +72,7 @@ class Staff(Observed):
             self.tell(subject, self.agreeing(subject, payment, intent, row), self.calm and not self.waiting)
             self.check_told(row, intent)
 
-    def trouble(self, trouble: str | int) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Let this call go wrong, unless something else was going to."""
         if isinstance(trouble, int) and not self.crash.armed:
             self.crash.arm(trouble, after=True)
@@ -137,11 +141,6 @@ class Staff(Observed):
                 subject.refunds[pk] = replace(one, waits=not approved, alone=not approved)
 
     # --- What the bank and the gateway's staff do.
-
-    @rule(habit=st.sampled_from(["succeeded", "submitted", "submitted", "failed"]))
-    def take_up(self, habit: str) -> None:
-        """What the gateway makes of a refund at first, from now on."""
-        self.server.next_refund = habit
 
     @rule(target=letters, subject=subjects, word=st.sampled_from(["succeeded", "failed", "console", "tell"]))
     def bank(self, subject: Subject, word: str) -> Any:
