@@ -20,7 +20,7 @@ from .types import CAPTURE_WORDS
 
 __all__ = ["check_deployment", "check_gateways", "check_settings"]
 
-LATE_PAYMENT_WORDS = ("review", "fulfil")
+LATE_PAYMENT_WORDS = ("review", "fulfil", "refund")
 DURATIONS = ("EXPIRE_AFTER", "POLL_AFTER", "WATCH_AFTER_EXPIRY", "KEEP_PAYLOADS")
 
 

@@ -25,7 +25,7 @@ class GatewayPaySettings:
     POLL_AFTER: timedelta = timedelta(minutes=15)
     #: How long an expired or canceled payment is still watched for late money.
     WATCH_AFTER_EXPIRY: timedelta = timedelta(hours=72)
-    #: What a payment that arrives late does: "review" waits for staff, "fulfil" fulfils the order.
+    #: What money that arrives late does: "review" waits for staff, "fulfil" fulfils the order, "refund" goes back.
     LATE_PAYMENT: str = "review"
     #: Other origins ("https://app.example") that may be returned to and may open the live socket.
     RETURN_ORIGINS: list[str] = []

@@ -100,8 +100,11 @@ def _call_hook(owed: Fulfilment) -> None:
 
 
 def _order_is_alive(owed: Fulfilment) -> bool:
-    alive = [*OPEN_STATES, State.HELD, State.SUCCESS]
-    return Transaction.objects.filter(order_id=owed.order_id, state__in=alive).exists()
+    """Paid, or about to be. Money that goes back unfulfilled keeps nothing for anybody."""
+    payments = Transaction.objects.filter(order_id=owed.order_id)
+    if payments.filter(state__in=[*OPEN_STATES, State.HELD]).exists() or payments.paid().exists():
+        return True
+    return Fulfilment.objects.filter(order_id=owed.order_id, kind=Fulfilment.Kind.FULFIL).exists()
 
 
 def _mark_done(owed: Fulfilment) -> None:

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from .conf import settings
 from .types import State
 
-__all__ = ["CLAIM_LEASE", "ask_movement_at", "backoff_delay", "first_poll_at", "next_poll_at", "unanswered_delay"]
+__all__ = [
+    "CLAIM_LEASE",
+    "ask_movement_at",
+    "backoff_delay",
+    "first_poll_at",
+    "knows_key",
+    "next_poll_at",
+    "unanswered_delay",
+]
 
 #: How long a worker owns what it has claimed; longer than any gateway call may take.
 CLAIM_LEASE = timedelta(seconds=60)
@@ -14,6 +22,14 @@ CLAIM_LEASE = timedelta(seconds=60)
 WAITING_DELAYS = (2, 5, 10, 20, 40)
 POLL_CEILING = timedelta(minutes=30)
 WATCHED_CLOSED = frozenset({State.EXPIRED, State.CANCELED})
+
+
+def knows_key(since: datetime, now: datetime, ttl: timedelta) -> bool:
+    """Whether a gateway surely knows an idempotency key that it first got at `since`.
+
+    A quarter of the key's life is not used: a clock, theirs or ours, may be set right meanwhile.
+    """
+    return now - since < ttl * 3 / 4
 
 
 def backoff_delay(attempts: int, *, first: float = 60, ceiling: timedelta = POLL_CEILING) -> timedelta:

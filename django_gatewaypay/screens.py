@@ -56,7 +56,7 @@ class Screen:
 def screen_of(row: Transaction, now: datetime) -> Screen:
     """Which screen tells the truth about a transaction."""
     if row.state == State.SUCCESS:
-        return Screen("success", "late" if row.late else "")
+        return Screen("success", "" if not row.late else "returned" if row.goes_back else "late")
     if row.state in FINAL_STATES:
         return Screen("failure", str(row.state))
     if row.state == State.HELD:

@@ -83,7 +83,9 @@ def sweep() -> None:
 def reconcile() -> None:
     """Compare the last days with the gateways; what differs is flagged for staff, and mended by nobody."""
     now = timezone.now()
-    services.send_report(services.reconcile(now - RECONCILED_FROM, now - RECONCILED_TO, flag=True))
+    report = services.reconcile(now - RECONCILED_FROM, now - RECONCILED_TO, flag=True)
+    services.keep_report(report)
+    services.send_report(report)
 
 
 @shared_task(name="gatewaypay.send_notices", ignore_result=True)

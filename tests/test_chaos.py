@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from django_gatewaypay import services
 from django_gatewaypay.dispatch import deliver
-from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from django_gatewaypay.types import State
 from tests.factories import make_transaction
@@ -40,6 +40,7 @@ def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
     assert result["seconds_to_settle"] <= SETTLED_WITHIN
     assert result["payments"] >= PAYMENTS * 0.99
     assert result["kills"] >= MISCHIEFS * 0.6
+    assert sum(result["refunds"].values()) >= PAYMENTS * 0.02
 
 
 @pytest.mark.slow
@@ -99,6 +100,49 @@ def test_the_verdict_sees_money_of_an_unknown_payment(paid: Transaction, hosted:
     assert "lost" in judged(hosted)
 
 
+def give_back(paid: Transaction) -> str:
+    """A refund of the whole that is right on both sides; its reference at the gateway."""
+    return services.refund(paid.pk, reason="sent back").gateway_reference
+
+
+def test_the_verdict_on_a_right_refund_is_clean(paid: Transaction, hosted: GatewayServer) -> None:
+    """Given back there and here: nothing is wrong."""
+    give_back(paid)
+
+    assert judged(hosted) == set()
+
+
+def test_the_verdict_sees_what_went_back_twice(paid: Transaction, hosted: GatewayServer) -> None:
+    """One intent has one effect."""
+    hosted.refunds["re_again"] = hosted.refunds[give_back(paid)]
+    hosted._refunded["re_again"] = paid.gateway_reference
+
+    assert "over_refunded" in judged(hosted)
+
+
+def test_the_verdict_sees_more_than_was_taken(paid: Transaction, hosted: GatewayServer) -> None:
+    """No more goes back than was captured."""
+    hosted.refunds[give_back(paid)]["amount"] = "20.00"
+
+    assert "over_refunded" in judged(hosted)
+
+
+def test_the_verdict_sees_a_refund_that_was_forgotten(paid: Transaction, hosted: GatewayServer) -> None:
+    """What went back there, and is failed or unknown here, would go back again."""
+    give_back(paid)
+    Refund.objects.update(state="failed")
+
+    assert "over_refunded" in judged(hosted)
+
+
+def test_the_verdict_sees_a_refund_without_an_end(paid: Transaction, hosted: GatewayServer) -> None:
+    """A refund that nobody finishes is stuck."""
+    give_back(paid)
+    Refund.objects.update(state="unknown")
+
+    assert "stuck" in judged(hosted)
+
+
 @pytest.mark.parametrize(("count", "kind"), [(0, "unfulfilled"), (2, "double")])
 def test_the_verdict_counts_fulfilments(paid: Transaction, hosted: GatewayServer, count: int, kind: str) -> None:
     """Exactly one effect is right."""
@@ -132,7 +176,18 @@ def test_a_wrong_run_is_red() -> None:
     assert not all(figure.met for figure in verdicts([{**right, "seconds_to_settle": SETTLED_WITHIN + 1}]))
 
 
-WRONG = ("lost", "double", "unfulfilled", "stuck", "overdue", "acknowledged_missing", "told", "odd", "invariant")
+WRONG = (
+    "lost",
+    "double",
+    "unfulfilled",
+    "over_refunded",
+    "stuck",
+    "overdue",
+    "acknowledged_missing",
+    "told",
+    "odd",
+    "invariant",
+)
 
 
 def test_who_expired_unasked_is_asked_about_within_the_five_minutes(hosted: GatewayServer, db: None) -> None:

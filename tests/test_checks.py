@@ -95,7 +95,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("E004", {"BASE_URL": "https://shop.example/shop"}),
     ("E004", {"BASE_URL": "https://[shop"}),
     ("E004", {"BASE_URL": "http://shop.example"}),
-    ("E005", {"LATE_PAYMENT": "refund"}),
+    ("E005", {"LATE_PAYMENT": "keep"}),
     ("E005", {"LATE_PAYMENT": None}),
     ("E006", {"DEFAULT_GATEWAY": "nowhere"}),
     ("E007", {"EXPIRE_AFTER": 30}),

@@ -99,6 +99,16 @@ def test_the_actor_and_the_note_are_in_the_ledger() -> None:
     assert (event.actor, event.note, event.source) == (staff, "asked by telephone", "staff")
 
 
+def test_who_asked_and_why_is_kept_where_nothing_is_new() -> None:
+    """A reason that a person has typed is a line of its own; a question without one is not."""
+    row = make_transaction(State.PENDING)
+    staff = get_user_model().objects.create_user("night")
+    for note in ("the shopper rang", ""):
+        apply_update(row.pk, says(None), source=Source.POLL, actor=staff, note=note)
+
+    assert [(event.kind, event.note) for event in row.events.all()][2:] == [("noted", "the shopper rang")]
+
+
 def test_the_ledger_cannot_be_edited_or_deleted() -> None:
     """History is append-only through the ORM's instances."""
     event = make_transaction(State.PENDING).events.last()

@@ -26,7 +26,7 @@ def world(name: str, late_payment: str = "review", judged: Decide = decide) -> W
     return World(letters, is_open, late_payment, judged)
 
 
-@pytest.mark.parametrize("late_payment", ["review", "fulfil"])
+@pytest.mark.parametrize("late_payment", ["review", "fulfil", "refund"])
 @pytest.mark.parametrize("name", ["open", "created", "in part"])
 def test_every_sequence_of_one_payment_ends_where_its_set_says(name: str, late_payment: str) -> None:
     """State, money and flags follow from what was said, in every order and with every repetition."""
@@ -38,7 +38,7 @@ def test_every_sequence_of_one_payment_ends_where_its_set_says(name: str, late_p
 
 @pytest.mark.parametrize(
     "late_payment",
-    ["review", "fulfil"],
+    ["review", "fulfil", "refund"],
 )
 @pytest.mark.parametrize("name", ["two attempts", "three attempts", "two in part"])
 def test_every_sequence_of_one_order_fulfils_it_at_most_once(name: str, late_payment: str) -> None:

@@ -237,8 +237,40 @@ def test_late_money_wins_and_the_policy_decides_about_the_order(before: State, p
     assert ("late" in decision.facts.attention) is (owed is None)
 
 
+@pytest.mark.parametrize("before", sorted(CLOSED_STATES))
+def test_late_money_goes_back_where_the_host_says_so(before: State) -> None:
+    """A success, marked late; nothing is owed to the order, and nobody has to look."""
+    decision = decide(facts(before), says(State.SUCCESS), late_payment="refund")
+
+    assert (decision.give_back, decision.owed) == (True, None)
+    assert (decision.facts.state, decision.facts.late, decision.facts.attention) == (State.SUCCESS, True, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("known", "update"),
+    [
+        (facts(State.PENDING), says(State.SUCCESS)),
+        (facts(State.HELD, captured=500, late=True), says(State.SUCCESS)),
+        (facts(State.EXPIRED, attention=frozenset({"disputed"})), says(State.SUCCESS)),
+        (facts(State.EXPIRED, attention=frozenset({"late"})), says(State.SUCCESS, flags=frozenset({"unmatched"}))),
+        (facts(State.EXPIRED), says(State.SUCCESS, refunded=Money("1.00", "EUR"))),
+        (facts(State.EXPIRED, agreed=500), says(State.SUCCESS, captured=Money("5.00", "EUR"))),
+        (facts(State.EXPIRED, paid_too=True), says(State.SUCCESS)),
+        (facts(State.EXPIRED, order_paid=True), says(State.SUCCESS)),
+        (facts(State.EXPIRED, replaced=True), says(State.SUCCESS)),
+    ],
+    ids=["in-time", "held", "disputed", "flagged", "partly-back", "agreed", "paid-too", "order-paid", "replaced"],
+)
+def test_what_is_not_plainly_late_does_not_go_back_by_itself(known: Facts, update: PaymentUpdate) -> None:
+    """In time it is nobody's to give back; what else there is to say about it, a person decides."""
+    decision = decide(known, update, late_payment="refund")
+
+    assert (decision.facts.state, decision.give_back) == (State.SUCCESS, False)
+    assert decision.owed or decision.facts.attention
+
+
 @pytest.mark.parametrize("before", [State.PENDING, State.EXPIRED])
-@pytest.mark.parametrize("policy", ["review", "fulfil"])
+@pytest.mark.parametrize("policy", ["review", "fulfil", "refund"])
 def test_a_second_paid_transaction_of_an_order_fulfils_nothing(before: State, policy: str) -> None:
     """Paid twice: the money is kept and flagged, and the order is fulfilled once."""
     decision = decide(facts(before, order_paid=True), says(State.SUCCESS), late_payment=policy)

@@ -129,7 +129,7 @@ def test_an_intent_is_a_row_its_money_and_a_line_in_one_commit(row: Transaction,
 
 def test_a_commit_that_fails_leaves_nothing_behind(row: Transaction, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row, money and ledger, or none of them."""
-    monkeypatch.setattr("django_gatewaypay.lifecycle.movements.write_event", lambda *_: 1 / 0)
+    monkeypatch.setattr("django_gatewaypay.lifecycle.intents.write_event", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ask(row)
 

@@ -5,23 +5,25 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 from django.db import connection
 from django.utils import timezone
+from moneyed import Money
 
 from django_gatewaypay import services
-from django_gatewaypay.exceptions import PaymentInProgress
-from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
+from django_gatewaypay.exceptions import AmountNotLeft, MovementInProgress, PaymentInProgress
+from django_gatewaypay.models import Callback, Fulfilment, Refund, Transaction, TransactionEvent
 from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import CallbackRequest
 from tests.factories import make_order
 from tests.invariants import check_books
 from tests.journeys.conftest import server_url as server_url  # the same server, for this module too
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 ROUNDS = 200
 
@@ -120,6 +122,41 @@ def test_contradicting_callbacks_always_end_paid(hosted: GatewayServer) -> None:
 
     assert states == {"success": ROUNDS}
     assert Callback.objects.filter(state="processed").count() == 2 * ROUNDS
+    check_books()
+
+
+def paid(hosted: GatewayServer) -> Transaction:
+    row = pending()
+    hosted.pay(row.gateway_reference)
+    return services.refresh(row.pk)
+
+
+def test_two_who_give_back_at_once_never_give_too_much(hosted: GatewayServer) -> None:
+    """Two hundred times fifteen of twenty, twice: one may, and the gateway has heard of no other."""
+    for _ in range(ROUNDS):
+        row = paid(hosted)
+        give = partial(services.refund, row.pk, Money("15.00", "EUR"), reason="torn")
+        answers = together(give, give)
+        refused = [one for one in answers if isinstance(one, (AmountNotLeft, MovementInProgress))]
+        assert len(refused) == 1, answers
+    states = Counter(Refund.objects.values_list("state", flat=True))
+
+    assert states == {"succeeded": ROUNDS}
+    assert [one["refunded"] for one in hosted.sessions.values()] == ["15.00"] * ROUNDS
+    check_books()
+
+
+def test_one_who_clicks_twice_at_once_has_one_refund(hosted: GatewayServer) -> None:
+    """Two hundred times, under one key each: both answers are about the same refund."""
+    for number in range(ROUNDS):
+        row = paid(hosted)
+        give = partial(services.refund, row.pk, Money("5.00", "EUR"), reason="torn", idempotency_key=f"click {number}")
+        answers = together(give, give)
+        no_errors(answers)
+        assert len({one.pk for one in answers}) == 1
+
+    assert Refund.objects.filter(state="succeeded").count() == Refund.objects.count() == ROUNDS
+    assert [one["refunded"] for one in hosted.sessions.values()] == ["5.00"] * ROUNDS
     check_books()
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from django_gatewaypay.gateways.http import GatewayClient
-from django_gatewaypay.schedule import CLAIM_LEASE, backoff_delay, first_poll_at, next_poll_at, unanswered_delay
+from django_gatewaypay.schedule import (
+    CLAIM_LEASE,
+    backoff_delay,
+    first_poll_at,
+    knows_key,
+    next_poll_at,
+    unanswered_delay,
+)
 from django_gatewaypay.types import State
 
 NOW = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - any clock will do
@@ -97,3 +104,9 @@ def test_the_backoff_has_jitter() -> None:
 def test_a_question_without_an_answer_comes_again_in_two_minutes() -> None:
     """However long the pace between answers is; spread like any other."""
     assert is_spread_from(120, lambda: unanswered_delay().total_seconds())
+
+
+@pytest.mark.parametrize(("age", "known"), [(0, True), (44, True), (45, False), (60, False)])
+def test_three_quarters_of_a_keys_life_are_used(age: int, known: bool) -> None:
+    """A clock that is set right meanwhile makes no second payment, and no second refund."""
+    assert knows_key(NOW, NOW + timedelta(minutes=age), timedelta(hours=1)) is known

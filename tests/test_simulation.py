@@ -9,11 +9,12 @@ import pytest
 from django.utils import timezone
 
 from django_gatewaypay import dispatch
-from django_gatewaypay.lifecycle import door
-from django_gatewaypay.models import Fulfilment, Transaction, TransactionQuerySet
-from django_gatewaypay.services import sessions, sweeping
-from django_gatewaypay.types import State
+from django_gatewaypay.lifecycle import door, intents, movements, steps
+from django_gatewaypay.models import Fulfilment, Refund, Transaction, TransactionQuerySet
+from django_gatewaypay.services import sessions, sweeping, trips
+from django_gatewaypay.types import MovementState, State
 from django_gatewaypay.views import callbacks
+from tests.proof.simulation import simulation, staff
 from tests.proof.simulation.simulation import Outcome, simulate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -27,6 +28,11 @@ def hunt(kind: str, *, seeds: int = 25) -> bool:
         if any(what.startswith(kind) for what in simulate(seed, payments=PAYMENTS).violations):
             return True
     return False
+
+
+def all_shoppers(monkeypatch: pytest.MonkeyPatch, plan: str) -> None:
+    """Do the same, so that few seeds are enough."""
+    monkeypatch.setattr(simulation, "PLANS", {plan: 1})
 
 
 @pytest.mark.parametrize("seed", range(101, 105))
@@ -51,6 +57,7 @@ def facts(outcome: Outcome) -> list[Any]:
     return [outcome.digest, outcome.faults, outcome.visits, outcome.crashes, outcome.states]
 
 
+@pytest.mark.checker
 def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view that answers first and keeps the message afterwards loses some."""
     monkeypatch.setattr(callbacks.services, "receive_callback", lambda alias, message: [])
@@ -58,6 +65,7 @@ def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.Monke
     assert hunt("acknowledged and not kept", seeds=3)
 
 
+@pytest.mark.checker
 def test_a_delivery_without_a_claim_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not claim what it delivers, delivers it twice."""
 
@@ -73,6 +81,7 @@ def test_a_delivery_without_a_claim_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert hunt("double")
 
 
+@pytest.mark.checker
 def test_an_expiry_that_overwrites_success_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep that looks at the clock alone, and past the door, loses what was paid."""
 
@@ -84,10 +93,12 @@ def test_an_expiry_that_overwrites_success_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(TransactionQuerySet, "overdue", overdue)
     monkeypatch.setattr(sweeping, "expire", expire)
+    all_shoppers(monkeypatch, "pays_late")
 
-    assert hunt("lost")
+    assert hunt("lost", seeds=5)
 
 
+@pytest.mark.checker
 def test_a_fresh_key_at_every_try_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks again under another key opens a second session."""
     real = sessions.payment_request
@@ -100,6 +111,7 @@ def test_a_fresh_key_at_every_try_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert hunt("invariant 14", seeds=5)
 
 
+@pytest.mark.checker
 def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paid is not paid in full."""
     decide: Callable[..., Any] = door.decide
@@ -110,5 +122,57 @@ def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch)
         return decide(facts, update, **options)
 
     monkeypatch.setattr(door, "decide", trust)
+    all_shoppers(monkeypatch, "pays_wrong")
 
-    assert hunt("false")
+    assert hunt("false", seeds=5)
+
+
+@pytest.fixture
+def many_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pay, and whatever was paid goes back, in one way or another."""
+    monkeypatch.setattr(simulation, "REFUNDED", 100)
+    all_shoppers(monkeypatch, "pays")
+
+
+@pytest.mark.usefixtures("many_refunds")
+def test_whatever_goes_back_is_counted() -> None:
+    """Staff refund and capture, and the books are right."""
+    outcomes = [simulate(seed, payments=PAYMENTS) for seed in (104, 111)]
+
+    assert [outcome.violations for outcome in outcomes] == [[], []]
+    assert sum(outcome.refunds for outcome in outcomes) > 3
+    assert sum(outcome.captures for outcome in outcomes)
+
+
+@pytest.mark.checker
+@pytest.mark.usefixtures("many_refunds")
+def test_a_refund_under_a_fresh_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever tells the gateway again under another key gives back twice."""
+    monkeypatch.setattr(Refund, "gateway_key", property(lambda self: f"key-{uuid.uuid4()}"))
+
+    assert hunt("over-refunded")
+
+
+@pytest.mark.checker
+@pytest.mark.usefixtures("many_refunds")
+def test_a_silence_that_is_taken_for_a_no_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refund that timed out may have been made."""
+
+    def conclude(trip: Any, error: Exception) -> None:
+        trip.climb(MovementState.FAILED, error=str(error))
+
+    monkeypatch.setattr(trips, "_keep_trying", conclude)
+
+    assert hunt("over-refunded")
+
+
+@pytest.mark.checker
+@pytest.mark.usefixtures("many_refunds")
+def test_a_cap_that_nobody_keeps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people, each with a part of one payment: together it is more than the whole."""
+    monkeypatch.setattr(staff, "REFUNDS", {"two clerks": 1})
+    monkeypatch.setattr(movements, "_check_left", lambda movement: None)
+    for module in (intents, steps):
+        monkeypatch.setattr(module, "set_aside", lambda movement, amount: None)
+
+    assert hunt("over-refunded")

@@ -38,6 +38,7 @@ def test_an_outage_passes(kind: str) -> None:
     assert result["paid"] == ROWS // 2
 
 
+@pytest.mark.checker
 def test_without_a_circuit_the_gateway_would_be_stormed(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the figures can fail: every row knocks three times each time."""
     monkeypatch.setattr(Circuit, "enter", lambda *_: 0.0)
@@ -45,6 +46,7 @@ def test_without_a_circuit_the_gateway_would_be_stormed(monkeypatch: pytest.Monk
     assert "calls a second during the outage" in unmet(weather())
 
 
+@pytest.mark.checker
 def test_without_chance_all_would_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put off by a fixed time is a spike later."""
     monkeypatch.setattr(refreshing.random, "uniform", lambda *_: 1.0)

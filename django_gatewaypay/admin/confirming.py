@@ -47,7 +47,11 @@ class ActingAdmin(ReadOnlyAdmin):
         return found
 
     def facts(self, subject: Any) -> list[tuple[str, str]]:
-        """What one has to know of it before it is done, each with its name."""
+        """What one has to know of it before it is done, each with its name.
+
+        Raises:
+            NotImplementedError: a list with verbs has to say so itself; a page that tells nothing must not be shown.
+        """
         raise NotImplementedError
 
     # --- What is offered.

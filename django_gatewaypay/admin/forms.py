@@ -15,7 +15,16 @@ from .base import money
 from .situation import Situation
 from .words import ATTENTION
 
-__all__ = ["CaptureForm", "ConcludeForm", "DecisionForm", "PlainForm", "ReasonForm", "RefundForm", "ResolveForm"]
+__all__ = [
+    "CaptureForm",
+    "ConcludeForm",
+    "DecisionForm",
+    "NoteForm",
+    "PlainForm",
+    "ReasonForm",
+    "RefundForm",
+    "ResolveForm",
+]
 
 
 class AmountField(forms.CharField):
@@ -72,6 +81,18 @@ class ReasonForm(PlainForm):
         max_length=255,
         widget=forms.Textarea({"rows": 2, "cols": 60}),
         help_text=_("One sentence. It stays in the books, with your name."),
+    )
+
+
+class NoteForm(PlainForm):
+    """Why, for who wants to say so."""
+
+    reason = forms.CharField(
+        label=_("Why"),
+        max_length=240,
+        required=False,
+        widget=forms.Textarea({"rows": 2, "cols": 60}),
+        help_text=_("If there is something to say. It stays in the books, with your name."),
     )
 
 

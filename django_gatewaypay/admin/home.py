@@ -10,14 +10,14 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext
 
 from ..models import Home
-from .base import ReadOnlyAdmin
+from .comparing import ComparingAdmin
 from .overview import Overview
 
 __all__ = ["HomeAdmin"]
 
 
 @admin.register(Home)
-class HomeAdmin(ReadOnlyAdmin):
+class HomeAdmin(ComparingAdmin):
     """One page, in the place where other models have a list."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -28,7 +28,8 @@ class HomeAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """There is nothing to add, change or delete."""
-        return [path("", self.admin_site.admin_view(self.changelist_view), name="gatewaypay_home_changelist")]
+        page = path("", self.admin_site.admin_view(self.changelist_view), name="gatewaypay_home_changelist")
+        return [page, *self.comparing_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The overview.

@@ -17,7 +17,7 @@ from ..types import MovementState, Source
 from .base import ReadOnlyAdmin, badge, moment, money
 from .confirming import ActingAdmin
 from .filters import ApprovalFilter, time_filter
-from .forms import ConcludeForm, PlainForm, ReasonForm
+from .forms import ConcludeForm, NoteForm, PlainForm, ReasonForm
 from .searching import payment_ids
 from .situation import ENDED_MOVEMENTS
 from .verbs import Cleaned, Verb
@@ -33,7 +33,7 @@ def retry(request: HttpRequest, movement: Row, cleaned: Cleaned) -> Said:
 
 
 def approve(request: HttpRequest, refund: Refund, cleaned: Cleaned) -> Said:
-    return moved(services.approve_refund(refund.pk, actor=request.user))
+    return moved(services.approve_refund(refund.pk, actor=request.user, reason=cleaned["reason"]))
 
 
 def withdraw(request: HttpRequest, refund: Refund, cleaned: Cleaned) -> Said:
@@ -88,6 +88,7 @@ REFUND_VERBS = (
         explains=_("You are the second person: the gateway is told to give this money back."),
         legal=can_approve,
         act=approve,
+        form=NoteForm,
         asks=True,
         grave=True,
     ),

@@ -113,7 +113,7 @@ class TransactionAdmin(ActingAdmin):
         """Show them first; then expire them."""
         if "confirmed" not in request.POST:
             return self.confirm_expiry(request, queryset)
-        self.run(request, queryset, partial(services.expire, actor=request.user))
+        self.run(request, queryset, partial(services.expire, actor=request.user, reason=request.POST.get("reason", "")))
         return None
 
     def confirm_expiry(self, request: HttpRequest, rows: QuerySet[Transaction]) -> HttpResponse:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import services
 from ..services.reviewing import ACCEPTED
 from ..types import Source, State
-from .forms import CaptureForm, DecisionForm, PlainForm, RefundForm, ResolveForm
+from .forms import CaptureForm, DecisionForm, NoteForm, PlainForm, RefundForm, ResolveForm
 from .situation import Situation
 from .words import Said, became, moved
 
@@ -48,12 +48,12 @@ class Verb:
 
 
 def refresh(request: HttpRequest, subject: Situation, cleaned: Cleaned) -> Said:
-    row = services.refresh(subject.row.pk, source=Source.STAFF, actor=request.user)
+    row = services.refresh(subject.row.pk, source=Source.STAFF, actor=request.user, reason=cleaned["reason"])
     return became(row)
 
 
 def expire(request: HttpRequest, subject: Situation, cleaned: Cleaned) -> Said:
-    return became(services.expire(subject.row.pk, actor=request.user))
+    return became(services.expire(subject.row.pk, actor=request.user, reason=cleaned["reason"]))
 
 
 def cancel(request: HttpRequest, subject: Situation, cleaned: Cleaned) -> Said:
@@ -150,6 +150,7 @@ TRANSACTION_VERBS = (
         explains=_("The gateway is asked what is true, and our books follow it."),
         legal=can_refresh,
         act=refresh,
+        form=NoteForm,
         asks=True,
     ),
     Verb(
@@ -237,6 +238,7 @@ TRANSACTION_VERBS = (
         explains=_("The gateway is asked once more and its page is closed; then the time of this payment has passed."),
         legal=can_expire,
         act=expire,
+        form=NoteForm,
         asks=True,
         grave=True,
     ),

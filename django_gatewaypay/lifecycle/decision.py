@@ -90,12 +90,14 @@ class Decision:
         kind: None when there is nothing to write; NOTED when only the ledger is.
         owed: what the host is owed because of this move.
         release_authorization: funds are reserved for nothing and must be let go at the gateway.
+        give_back: all that came goes back to the shopper.
     """
 
     facts: Facts
     kind: Kind | None
     owed: Fulfilment.Kind | None = None
     release_authorization: bool = False
+    give_back: bool = False
     note: str = ""
 
 
@@ -112,7 +114,7 @@ def decide(
 
     Args:
         local: the update is our own conclusion (expiry, cancel), not the gateway's word.
-        late_payment: "fulfil" lets a late success fulfil its order without staff.
+        late_payment: "fulfil" lets a late success fulfil its order without staff, "refund" gives its money back.
         flags: attention codes to raise besides those that follow from the update.
         verdict: what a person has decided about it.
     """
@@ -242,23 +244,32 @@ def _is_recovered(facts: Facts) -> bool:
 
 def _decide_move(facts: Facts, after: Facts, target: State, reason: str, late_payment: str) -> Decision:
     late = facts.late or (facts.state in CLOSED_STATES and target in TAKEN_STATES)
+    give_back = False
     if target is State.SUCCESS:
         owed, flags = _owed_for_success(facts, late=late, late_payment=late_payment)
         reason = ""
+        give_back = late_payment == "refund" and _may_go_back(facts, after, flags)
+        flags = frozenset() if give_back else flags
     else:
         if target is State.HELD:
             reason = reason or ("recovered" if _is_recovered(after) else "unexpected_capture")
         flags = frozenset({"recovered" if reason == "recovered" else "mismatch"} if target is State.HELD else ())
         owed = Fulfilment.Kind.RELEASE if facts.state in OPEN_STATES and target in CLOSED_STATES else None
     moved = replace(after, state=target, reason=reason, late=late, attention=after.attention | flags)
-    return Decision(facts=moved, kind=Kind.MOVED, owed=owed)
+    return Decision(facts=moved, kind=Kind.MOVED, owed=owed, give_back=give_back)
+
+
+def _may_go_back(facts: Facts, after: Facts, flags: frozenset[str]) -> bool:
+    """Exactly what was asked for, of which nothing went back, and nothing but that it is late is for a person."""
+    plain = facts.state in CLOSED_STATES and after.agreed is None and not after.refunded
+    return plain and (after.attention | flags) == {"late"}
 
 
 def _owed_for_success(facts: Facts, *, late: bool, late_payment: str) -> tuple[Fulfilment.Kind | None, frozenset[str]]:
     if facts.order_paid or (late and facts.replaced and late_payment != "by_person"):
         return None, frozenset({"duplicate_payment", "late"} if late else {"duplicate_payment"})
     twice = frozenset({"duplicate_payment"} if facts.paid_too else ())
-    if late and late_payment == "review":
+    if late and late_payment not in {"fulfil", "by_person"}:
         return None, twice | {"late"}
     return Fulfilment.Kind.FULFIL, twice
 

@@ -13,11 +13,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from .. import dispatch, schedule
-from ..conf import settings
 from ..exceptions import InvalidTransition
 from ..models import Callback, Fulfilment, Transaction, TransactionEvent
 from ..types import PaymentSession, PaymentUpdate, Source, State
 from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
+from .late import Overtaken, give_back, late_policy
 
 __all__ = ["Outcome", "apply_update"]
 
@@ -72,19 +72,17 @@ def apply_update(
     entry = Entry(update, source, session, callback, actor, verdict, note)
     for race in range(MAX_RACES):
         row = _read(transaction_id, update, verdict)
-        facts = _facts_of(row)
-        decision = decide(
-            facts,
-            _name_the_end(row, update),
-            local=local,
-            late_payment=settings.LATE_PAYMENT,
-            flags=flags,
-            verdict=verdict,
-        )
+        late_payment, why_not = late_policy(row)
+        told = _name_the_end(row, update)
+        decision = decide(_facts_of(row), told, local=local, late_payment=late_payment, flags=flags, verdict=verdict)
+        if why_not and decision.facts.state is State.SUCCESS:
+            entry = replace(entry, note=" · ".join(filter(None, (note, why_not))))
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
             decision = replace(decision, kind=None)
+        if decision.kind is None and note and actor is not None and verdict == NO_VERDICT:
+            decision = replace(decision, kind=Kind.NOTED)  # that somebody asked, and why, is kept
         if entry.write(row, decision):
             return Outcome(row, decision, moved=decision.kind is Kind.MOVED)
         time.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311 - spreads rivals, guards nothing
@@ -113,6 +111,8 @@ class Entry:
                 if decision.kind:
                     self._write_event(row, decision.kind, before, flags, decision.note)
                 owed = self._write_owed(row, decision) if decision.owed else None
+                if decision.give_back:
+                    give_back(row, before)
                 if self.callback:
                     _mark_processed(self.callback, row)
                 if decision.kind in {Kind.MOVED, Kind.AMENDED}:
@@ -120,7 +120,7 @@ class Entry:
                     transaction.on_commit(lambda: _log(row, before, flags, self.source), robust=True)
                     transaction.on_commit(lambda: _settle(row, before, owed), robust=True)
         # Another transaction of this order earned the fulfilment first, or the same version was written.
-        except IntegrityError:
+        except (IntegrityError, Overtaken):
             return False
         return True
 
@@ -215,7 +215,7 @@ def _read(transaction_id: uuid.UUID, update: PaymentUpdate, verdict: Verdict) ->
     if told or update.captured or verdict != NO_VERDICT:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
         newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
-        others = Transaction.objects.filter(order_id=OuterRef("order_id"), state=State.SUCCESS)
+        others = Transaction.objects.paid().filter(order_id=OuterRef("order_id"))
         rows = rows.annotate(
             order_paid=Exists(paid if verdict.fulfil else paid.filter(~Q(transaction=OuterRef("pk")))),
             paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),

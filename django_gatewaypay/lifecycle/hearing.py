@@ -10,7 +10,8 @@ from ..exceptions import MovementInProgress
 from ..models import Callback, Refund, Transaction
 from ..money import minor_in
 from ..types import UNANSWERED_MOVEMENTS, MovementState, RefundUpdate, Source
-from .steps import Step, count, hold_transaction, tell, write_event
+from .intents import write_event
+from .steps import Step, count, hold_transaction, tell
 
 __all__ = ["hear_refund", "misses_amount"]
 

@@ -20,7 +20,8 @@ from ..schedule import CLAIM_LEASE
 from ..types import UNANSWERED_MOVEMENTS, MovementState, PaymentUpdate, Source
 from .decision import Verdict
 from .door import apply_update
-from .steps import ENDED, Row, Step, hold_movement, hold_transaction, log, set_aside, write_event
+from .intents import log, write_event, write_intent
+from .steps import ENDED, Row, Step, hold_movement, hold_transaction
 
 __all__ = [
     "apply_movement",
@@ -68,9 +69,7 @@ def open_movement(movement: Row, *, source: Source) -> Row:
             movement.transaction = hold_transaction(movement.transaction_id)
             _check_left(movement)
             _complete(movement)
-            movement.save(force_insert=True)
-            set_aside(movement, movement.amount_minor)
-            write_event(movement, source, movement.actor, movement.reason, None)
+            write_intent(movement, source)
     except IntegrityError as error:
         raise MovementInProgress from error
     log(movement, "")
@@ -107,7 +106,7 @@ def _is_above_limit(refund: Refund) -> bool:
     return given + refund.amount_minor > to_minor(parse_amount(limit, row.currency))
 
 
-def approve_movement(refund_id: UUID, *, actor: Any) -> Refund:
+def approve_movement(refund_id: UUID, *, actor: Any, note: str = "approved") -> Refund:
     """The second person agrees; the refund as it is then, ready for the gateway.
 
     Raises:
@@ -122,7 +121,7 @@ def approve_movement(refund_id: UUID, *, actor: Any) -> Refund:
         refund.approver, refund.version, refund.updated_at = actor, refund.version + 1, timezone.now()
         refund.next_attempt_at = refund.updated_at + CLAIM_LEASE
         refund.save(update_fields=("approver", "version", "updated_at", "next_attempt_at"))
-        write_event(refund, Source.STAFF, actor, "approved", None)
+        write_event(refund, Source.STAFF, actor, note, None)
     return refund
 
 

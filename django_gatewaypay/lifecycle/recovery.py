@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,12 +20,14 @@ logger = logging.getLogger("gatewaypay.transition")
 NOTE = "found again at the gateway"
 
 
-def write_recovered(row: Transaction, update: PaymentUpdate) -> Transaction:
+def write_recovered(row: Transaction, update: PaymentUpdate, *, actor: Any = None, reason: str = "") -> Transaction:
     """Write a transaction again, and its ledger, in one commit. Money makes it `held`: a person takes it, or not.
 
     Args:
         row: unsaved, with the id that the gateway echoes; what was asked for is the gateway's word.
         update: what is true of it there; not one that ended unpaid.
+        actor: the user who asked for it.
+        reason: why, in words.
 
     Raises:
         IntegrityError: it is there already, or another payment of its order is open.
@@ -40,7 +43,7 @@ def write_recovered(row: Transaction, update: PaymentUpdate) -> Transaction:
     with transaction.atomic(durable=True):
         row.save(force_insert=True)
         begun.save(force_insert=True)
-        _write_move(row, update)
+        _write_move(row, update, actor, reason)
         transaction.on_commit(lambda: dispatch.settle(row.pk, State.CREATED, State(row.state), None), robust=True)
     logger.warning("recovered transaction=%s order=%r state=%s", row.pk, row.order_id, row.state)
     return row
@@ -74,7 +77,8 @@ def _take(row: Transaction, facts: Facts) -> None:
     row.next_poll_at = None if State(row.state) in {State.HELD} | CLOSED_STATES else timezone.now()
 
 
-def _write_move(row: Transaction, update: PaymentUpdate) -> None:
-    moved = TransactionEvent.of(row, Kind.MOVED, source=Source.POLL, note=NOTE)
+def _write_move(row: Transaction, update: PaymentUpdate, actor: Any, reason: str) -> None:
+    source, note = Source.STAFF if actor else Source.POLL, " · ".join(filter(None, (NOTE, reason)))
+    moved = TransactionEvent.of(row, Kind.MOVED, source=source, actor=actor, note=note)
     moved.from_state, moved.evidence = State.CREATED, evidence(update)
     moved.save(force_insert=True)

@@ -10,24 +10,15 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ..models import Callback, Capture, Movement, Refund, Transaction, TransactionEvent
+from ..models import Callback, Capture, Refund, Transaction
 from ..signals import movement_changed
 from ..types import MovementState, PaymentUpdate, Source
 from .decision import Verdict
 from .door import apply_update
+from .intents import log, set_aside, write_event
+from .late import is_automatic
 
-__all__ = [
-    "ENDED",
-    "Row",
-    "Step",
-    "count",
-    "hold_movement",
-    "hold_transaction",
-    "log",
-    "set_aside",
-    "tell",
-    "write_event",
-]
+__all__ = ["ENDED", "Row", "Step", "count", "hold_movement", "hold_transaction", "tell"]
 
 logger = logging.getLogger("gatewaypay.movement")
 
@@ -73,6 +64,8 @@ class Step:
         write_event(movement, step.source, step.actor, step.note or step.error, step.callback)
         if isinstance(movement, Capture) and movement.state == MovementState.FAILED:
             take_back(movement, step)
+        if is_automatic(movement) and movement.state == MovementState.FAILED:
+            leave_to_staff(movement, step)
         transaction.on_commit(lambda: tell(movement, before), robust=True)
 
     def _without_known_reference(self, movement: Refund | Capture) -> "Step":
@@ -98,12 +91,6 @@ class Step:
         return changes
 
 
-def set_aside(movement: Refund | Capture, amount: int) -> None:
-    """Also kept by the database: it refuses to set more aside than there is."""
-    name = "refunding_minor" if isinstance(movement, Refund) else "capturing_minor"
-    Transaction.objects.filter(pk=movement.transaction_id).update(**{name: F(name) + amount})
-
-
 def count(movement: Refund | Capture, before: MovementState) -> None:
     """Keep the transaction's totals: what is set aside, what has gone, what came back."""
     amount, failed = movement.amount_minor, movement.state == MovementState.FAILED
@@ -127,18 +114,12 @@ def take_back(capture: Capture, step: Step) -> None:
         apply_update(row.pk, PaymentUpdate(), source=step.source, actor=step.actor, verdict=off, note=note)
 
 
-def write_event(movement: Refund | Capture, source: Source, actor: Any, note: str, callback: Callback | None) -> None:
-    """The ledger's line about a movement as it is now."""
-    row, kind = movement.transaction, TransactionEvent.Kind(str(movement._meta.model_name))
-    event = TransactionEvent.of(row, kind, source=source, actor=actor, callback=callback, note=note)
-    event.from_state, event.reason = row.state, movement.state
-    event.evidence = {
-        "id": str(movement.pk),
-        "amount": f"{movement.amount_text} {row.currency}",
-        "state": str(movement.state),
-        "reference": movement.gateway_reference,
-    }
-    event.save(force_insert=True)
+def leave_to_staff(refund: Refund | Capture, step: Step) -> None:
+    """Late money that could not be given back by itself: a person decides about the order and about the money."""
+    note = f"not given back: {step.note or step.error}"
+    apply_update(
+        refund.transaction_id, PaymentUpdate(), source=step.source, actor=step.actor, flags=("late",), note=note
+    )
 
 
 def tell(movement: Refund | Capture, before: MovementState | str) -> None:
@@ -150,11 +131,3 @@ def tell(movement: Refund | Capture, before: MovementState | str) -> None:
         if isinstance(error, Exception):
             logger.error("receiver failed %s=%s receiver=%r", movement._meta.model_name, movement.pk, receiver,
                          exc_info=error)  # fmt: skip
-
-
-def log(movement: Movement, before: str) -> None:
-    logger.info(
-        "%s=%s transaction=%s from=%s to=%s amount=%s",
-        movement._meta.model_name, movement.pk, movement.transaction_id, before or "-", movement.state,
-        movement.amount_minor,
-    )  # fmt: skip

@@ -1,5 +1,6 @@
 """The books: transactions, their ledger, the callback inbox, the fulfilment outbox, and money that moves afterwards."""
 
+from .comparisons import Comparison
 from .disputes import Dispute
 from .ledger import TransactionEvent
 from .letters import Callback, Fulfilment
@@ -10,6 +11,7 @@ from .transactions import Transaction, TransactionQuerySet, shopper_reason
 __all__ = [
     "Callback",
     "Capture",
+    "Comparison",
     "Dispute",
     "Fulfilment",
     "Home",

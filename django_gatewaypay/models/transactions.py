@@ -27,6 +27,10 @@ class TransactionQuerySet(models.QuerySet["Transaction"]):
         """Still able to collect money in the ordinary way."""
         return self.filter(state__in=OPEN)
 
+    def paid(self) -> Self:
+        """Money came, and not all of it goes back."""
+        return self.filter(state=State.SUCCESS, refunding_minor__lt=F("captured_minor"))
+
     def due(self, now: datetime) -> Self:
         """Time to ask the gateway, and nobody is doing so."""
         return self.filter(next_poll_at__lte=now).unclaimed(now).order_by("next_poll_at")
@@ -188,6 +192,11 @@ class Transaction(models.Model):
         if not self.given_back_minor:
             return RefundStatus.NONE
         return RefundStatus.FULL if self.given_back_minor >= self.captured_minor else RefundStatus.PARTIAL
+
+    @property
+    def goes_back(self) -> bool:
+        """All that came is on its way back to the shopper, or there."""
+        return 0 < self.captured_minor <= self.refunding_minor
 
     @property
     def status(self) -> Status:

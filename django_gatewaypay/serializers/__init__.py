@@ -10,9 +10,9 @@ from .shopper import (
 )
 from .staff import (
     BrowseSerializer,
-    CancelSerializer,
     CaptureSerializer,
     NothingSerializer,
+    ReasonSerializer,
     RefundSerializer,
     capture_fields,
     refund_fields,
@@ -24,10 +24,10 @@ from .strict import timestamp
 
 __all__ = [
     "BrowseSerializer",
-    "CancelSerializer",
     "CaptureSerializer",
     "InitiateSerializer",
     "NothingSerializer",
+    "ReasonSerializer",
     "RefundSerializer",
     "allowed_origins",
     "capture_fields",

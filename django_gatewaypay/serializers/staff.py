@@ -19,9 +19,9 @@ from .timeline import timeline_of
 
 __all__ = [
     "BrowseSerializer",
-    "CancelSerializer",
     "CaptureSerializer",
     "NothingSerializer",
+    "ReasonSerializer",
     "RefundSerializer",
     "capture_fields",
     "refund_fields",
@@ -41,8 +41,8 @@ class NothingSerializer(StrictSerializer):
     """A call without a body."""
 
 
-class CancelSerializer(StrictSerializer):
-    """`POST transactions/<id>/cancel/`."""
+class ReasonSerializer(StrictSerializer):
+    """`POST transactions/<id>/refresh/` and `cancel/`: why, for who says so."""
 
     reason = TextField(max_length=255, required=False, allow_blank=True, default="")
 

@@ -14,6 +14,7 @@ from .refunds import approve_refund, conclude_refund, refund, withdraw_refund
 from .replaying import Replayed, replay
 from .reporting import Account, Difference, Report
 from .reviewing import accept, fulfil, resolve
+from .stepping import begin_comparison, go_on, keep_report, report_of
 from .sweeping import BATCH, Done, expire_overdue, poll_due, poll_one, retry_fulfilment, sweep, tick
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "accept",
     "address_digest",
     "approve_refund",
+    "begin_comparison",
     "cancel",
     "cancel_for_shopper",
     "capture",
@@ -38,8 +40,10 @@ __all__ = [
     "expire",
     "expire_overdue",
     "fulfil",
+    "go_on",
     "health",
     "initiate",
+    "keep_report",
     "lookup_is_offered",
     "notices_are_due",
     "open_link",
@@ -53,6 +57,7 @@ __all__ = [
     "refresh_for_shopper",
     "refund",
     "replay",
+    "report_of",
     "resolve",
     "retry_callback",
     "retry_fulfilment",

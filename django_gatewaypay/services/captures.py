@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from ..exceptions import (
 from ..gateways.base import Gateway
 from ..lifecycle import Verdict, apply_update, conclude_movement, is_covered, left_to_capture
 from ..models import Capture, Transaction
+from ..schedule import knows_key
 from ..types import CLOSED_STATES, MovementState, PaymentUpdate, Source, State
 from .errands import Answer, Errand, register
 from .movements import begin, find_known, read_minor
@@ -203,5 +203,4 @@ def _failed(answer: Answer, error: str) -> Answer:
 
 
 def _is_fresh(gateway: Gateway, movement: Capture) -> bool:
-    age: timedelta = timezone.now() - (movement.submitted_at or movement.created_at)
-    return age < gateway.key_ttl
+    return knows_key(movement.submitted_at or movement.created_at, timezone.now(), gateway.key_ttl)

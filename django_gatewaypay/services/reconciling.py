@@ -7,7 +7,9 @@ rows batch by batch.
 import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -44,6 +46,8 @@ def reconcile(
     gateways: Collection[str] = (),
     apply: bool = False,
     flag: bool = False,
+    actor: Any = None,
+    reason: str = "",
     progress: Progress | None = None,
 ) -> Report:
     """Compare our payments of a time with the gateways'.
@@ -53,6 +57,8 @@ def reconcile(
         gateways: aliases; all of `GATEWAYS` when empty.
         apply: what differs is refreshed, and what is missing here is written again and held for staff.
         flag: what (still) differs gets the attention code `unreconciled`; goes without saying with `apply`.
+        actor: who wants it, for the ledger of what is mended.
+        reason: why, likewise.
         progress: is called now and then with the account that is being compared.
 
     Raises:
@@ -66,20 +72,36 @@ def reconcile(
     if unknown:
         raise UnknownGateway(f"There is no gateway {unknown[0]!r}.")
     report = Report(since, until, applied=apply)
+    wish = Wish(apply, flag or apply, actor, reason)
     for alias in gateways or registry:
         account = Account(alias)
         report.accounts.append(account)
-        Run(report, account, apply=apply, flag=flag or apply, progress=progress).go()
+        Run(report, account, wish, progress).go()
     logger.info("reconciled since=%s until=%s %s", since.isoformat(), until.isoformat(), report.summary)
     return report
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be done about what differs, and on whose word."""
+
+    apply: bool
+    flag: bool
+    actor: Any
+    reason: str
+
+    def source(self, otherwise: Source) -> Source:
+        return Source.STAFF if self.actor else otherwise
+
+    def note(self, words: str) -> str:
+        return " · ".join(filter(None, (self.reason, words)))
 
 
 class Run:
     """One account, compared once."""
 
-    def __init__(self, report: Report, account: Account, *, apply: bool, flag: bool, progress: Progress | None) -> None:
-        self.report, self.account = report, account
-        self.apply, self.flag = apply, flag
+    def __init__(self, report: Report, account: Account, wish: Wish, progress: Progress | None) -> None:
+        self.report, self.account, self.wish = report, account, wish
         self.progress = progress or (lambda _: None)
         self.gateway = registry[account.alias]
         #: What was asked for on the day before: our clock and the gateway's may put a payment into two days.
@@ -150,14 +172,15 @@ class Run:
         """Money on another session than ours is the shopper's second payment, or a stranger's."""
         if not has_money(update) or is_other_mode(row, update):
             return
-        if self.apply or self.flag:
-            apply_update(row.pk, update, source=Source.POLL, note="found in the gateway's list")
+        if self.wish.flag:
+            wish, note = self.wish, self.wish.note("found in the gateway's list")
+            apply_update(row.pk, update, source=wish.source(Source.POLL), actor=wish.actor, note=note)
         self._report(row, Finding(Kind.SESSION, row.gateway_reference, update.gateway_reference))
 
     def _miss(self, listed: ListedPayment) -> None:
         """Nobody here knows a payment that names us."""
         update, unpaid = listed.update, ended_unpaid(listed.update)
-        done = self._recover(listed) if self.apply and not unpaid else ""
+        done = self._recover(listed) if self.wish.apply and not unpaid else ""
         money = listed.amount or update.captured or update.authorized
         words = [str(update.state or "unknown"), f"{money.amount:f} {money.currency.code}" if money else ""]
         difference = Difference(
@@ -177,7 +200,7 @@ class Run:
 
     def _recover(self, listed: ListedPayment) -> str:
         try:
-            row = recover(self.account.alias, listed)
+            row = recover(self.account.alias, listed, actor=self.wish.actor, reason=self.wish.reason)
         except PaymentInProgress:
             return "not written: another payment of its order is open"
         return f"recovered as {row.state}" if row else "not written: the gateway does not say enough"
@@ -245,12 +268,12 @@ class Run:
         if is_other_mode(row, update):
             return
         found = list(compare(row, update, asked))
-        if found and self.apply:
+        if found and self.wish.apply:
             row = self._refresh(row)
         left = {finding.kind for finding in compare(row, update, asked)}
         self._flag(row, [finding for finding in found if finding.kind in left])
         for finding in found:
-            done = ("still differs" if finding.kind in left else "refreshed") if self.apply else ""
+            done = ("still differs" if finding.kind in left else "refreshed") if self.wish.apply else ""
             self._report(row, finding, done, mended=finding.kind not in left)
 
     def _refresh(self, row: Transaction) -> Transaction:
@@ -259,15 +282,18 @@ class Run:
             Transaction.objects.filter(pk=row.pk).update(next_poll_at=timezone.now())
             poll_one(row.pk)
         try:
-            return refresh(row.pk, source=Source.POLL)
+            source = self.wish.source(Source.POLL)
+            return refresh(row.pk, source=source, actor=self.wish.actor, reason=self.wish.reason)
         except GatewayError:
             self.account.unanswered += 1
             return row
 
     def _flag(self, row: Transaction, findings: Iterable[Finding]) -> None:
         words = ", ".join(f"{finding.kind}: {finding.ours or '-'} / {finding.theirs or '-'}" for finding in findings)
-        if words and self.flag:
-            apply_update(row.pk, PaymentUpdate(), source=Source.SYSTEM, flags=("unreconciled",), note=words)
+        if words and self.wish.flag:
+            source, note = self.wish.source(Source.SYSTEM), self.wish.note(words)
+            nothing, actor = PaymentUpdate(), self.wish.actor
+            apply_update(row.pk, nothing, source=source, actor=actor, flags=("unreconciled",), note=note)
 
     def _report(self, row: Transaction, finding: Finding, done: str = "", *, mended: bool = False) -> None:
         self.report.add(

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from django.db import IntegrityError
 from django.utils import timezone
@@ -24,8 +25,12 @@ __all__ = ["recover"]
 logger = logging.getLogger("gatewaypay.reconcile")
 
 
-def recover(alias: str, listed: ListedPayment) -> Transaction | None:
+def recover(alias: str, listed: ListedPayment, *, actor: Any = None, reason: str = "") -> Transaction | None:
     """The transaction that a listed payment names, written again; None when the gateway does not say enough.
+
+    Args:
+        actor: who wants it, for the ledger.
+        reason: why, likewise.
 
     Raises:
         PaymentInProgress: another payment of its order is open at this gateway.
@@ -36,7 +41,7 @@ def recover(alias: str, listed: ListedPayment) -> Transaction | None:
         return None
     row.manual_capture = update.state is State.AUTHORIZED
     try:
-        row = write_recovered(row, update)
+        row = write_recovered(row, update, actor=actor, reason=reason)
     except IntegrityError as error:
         # The list may name it twice.
         known = Transaction.objects.filter(pk=row.pk).first()

@@ -51,8 +51,13 @@ EXPIRING = frozenset({State.CREATED, State.PENDING})
 CANCELABLE = EXPIRING | {State.AUTHORIZED}
 
 
-def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: Any = None) -> Transaction:
+def refresh(
+    transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: Any = None, reason: str = ""
+) -> Transaction:
     """Ask the gateway what is true, and let it be so. The row as it is then.
+
+    Args:
+        reason: for the ledger; that of a person is kept also where nothing is new.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
@@ -64,7 +69,7 @@ def refresh(transaction_id: uuid.UUID, *, source: Source = Source.POLL, actor: A
         return row
     flags = ("unknown_state",) if update.thin else ()
     update = hear_dispute(row, update, source=source)
-    outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags)
+    outcome = apply_update(row.pk, update, source=source, actor=actor, flags=flags, note=reason.strip())
     settle_captures(outcome.transaction, source=source)
     follow_up(outcome)
     return outcome.transaction
@@ -231,10 +236,13 @@ def _let_rest_go(row: Transaction, reason: str, actor: Any) -> Transaction:
     return apply_update(row.pk, told, source=Source.CANCEL, actor=actor, note=reason).transaction
 
 
-def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
+def expire(transaction_id: uuid.UUID, *, actor: Any = None, reason: str = "") -> Transaction:
     """Ask the gateway once more, close the session there, then expire the payment here.
 
     A gateway that gives no answer does not keep a payment pending: money that turns up later still wins.
+
+    Args:
+        reason: for the ledger.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
@@ -243,10 +251,11 @@ def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
     try:
         if row.gateway_reference:
             row = refresh(row.pk, source=Source.EXPIRY, actor=actor)
-        return _close(row, State.EXPIRED, Source.EXPIRY, actor)
+        return _close(row, State.EXPIRED, Source.EXPIRY, actor, note=reason.strip())
     except GatewayError as error:
         logger.warning("expired unasked transaction=%s error=%s", row.pk, type(error).__name__)
-    row = _conclude(row, State.EXPIRED, Source.EXPIRY, actor, note="the gateway gave no answer")
+    note = " · ".join(filter(None, (reason.strip(), "the gateway gave no answer")))
+    row = _conclude(row, State.EXPIRED, Source.EXPIRY, actor, note=note)
     if row.next_poll_at:
         row.next_poll_at = timezone.now() + schedule.unanswered_delay()
         Transaction.objects.filter(pk=row.pk, version=row.version).update(next_poll_at=row.next_poll_at)
@@ -256,7 +265,8 @@ def expire(transaction_id: uuid.UUID, *, actor: Any = None) -> Transaction:
 def _close(row: Transaction, state: State, source: Source, actor: Any, note: str = "") -> Transaction:
     # An authorization that came in the last second does not expire: it is what the shopper was asked for.
     if row.state not in (CANCELABLE if state is State.CANCELED else EXPIRING):
-        return row
+        nothing = PaymentUpdate()
+        return apply_update(row.pk, nothing, source=source, actor=actor, note=note).transaction if note else row
     told = _close_at_gateway(row, str(state))
     if told is None:
         return _conclude(row, state, source, actor, note=note)

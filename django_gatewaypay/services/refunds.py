@@ -78,15 +78,18 @@ def _check_possible(row: Transaction, minor: int) -> None:
         raise UnsupportedOperation(f"{gateway.name} cannot refund a payment in part.")
 
 
-def approve_refund(refund_id: UUID, *, actor: Any) -> Refund:
+def approve_refund(refund_id: UUID, *, actor: Any, reason: str = "") -> Refund:
     """The second person agrees, and the gateway is told; the row as it is then.
+
+    Args:
+        reason: for the ledger.
 
     Raises:
         Refund.DoesNotExist: there is no such refund.
         InvalidTransition: it does not wait for a second person.
         SecondPersonNeeded: it is the one who asked for it.
     """
-    approve_movement(refund_id, actor=actor)
+    approve_movement(refund_id, actor=actor, note=": ".join(filter(None, ("approved", reason.strip()))))
     found = drive_movement(Refund, refund_id, source=Source.STAFF, actor=actor)
     _log("approved", found, actor)
     return found

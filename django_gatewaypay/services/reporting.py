@@ -1,13 +1,20 @@
 """What a reconciliation has found, such that a page, a table and a file can show it."""
 
+import csv
+import io
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .comparing import Kind
 
-__all__ = ["Account", "Difference", "Report"]
+__all__ = ["Account", "Difference", "Report", "as_csv", "as_json"]
+
+#: A spreadsheet takes a cell that begins like this for a formula, and runs it.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+SUMS = ("theirs", "ours", "foreign", "unanswered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,12 @@ class Account:
         """Nothing was left out."""
         return not self.trouble and not self.unanswered
 
+    def take(self, later: "Account") -> None:
+        """What was compared of it afterwards."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.listed, self.asked, self.trouble = later.listed, later.asked, later.trouble or self.trouble
+
 
 @dataclass
 class Report:
@@ -100,6 +113,19 @@ class Report:
         if len(self.differences) < self.KEPT:
             self.differences.append(difference)
 
+    def take(self, later: "Report") -> None:
+        """What was found in another step of the same comparison; a payment at the seam of two is told once."""
+        known = {(one.kind, one.transaction_id, one.reference) for one in self.differences}
+        for difference in later.differences:
+            if (difference.kind, difference.transaction_id, difference.reference) not in known:
+                self.add(difference)
+        accounts = {account.alias: account for account in self.accounts}
+        for account in later.accounts:
+            if account.alias in accounts:
+                accounts[account.alias].take(account)
+            else:
+                self.accounts.append(account)
+
     @property
     def complete(self) -> bool:
         """Every account was compared to the end."""
@@ -118,8 +144,8 @@ class Report:
         unanswered = sum(account.unanswered for account in self.accounts)
         return " ".join(filter(None, [f"compared={compared}", found, f"left={self.left}", f"unanswered={unanswered}"]))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+    def as_dict(self, most: int = KEPT) -> dict[str, Any]:
+        """Everything, for JSON; of the differences the first so many."""
         return {
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
@@ -128,10 +154,44 @@ class Report:
             "left": self.left,
             "counts": {str(kind): count for kind, count in self.counts.items()},
             "accounts": [{**asdict(account), "directions": account.directions} for account in self.accounts],
-            "differences": [asdict(difference) for difference in self.differences],
+            "differences": [asdict(difference) for difference in self.differences[:most]],
         }
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Self:
+        """The report that `as_dict` told."""
+        named = {field.name for field in fields(Account)}
+        return cls(
+            since=datetime.fromisoformat(told["since"]),
+            until=datetime.fromisoformat(told["until"]),
+            applied=told["applied"],
+            accounts=[Account(**{name: one[name] for name in named}) for one in told["accounts"]],
+            differences=[Difference(**{**one, "kind": Kind(one["kind"])}) for one in told["differences"]],
+            counts=Counter({Kind(kind): count for kind, count in told["counts"].items()}),
+            left=told["left"],
+        )
 
     @staticmethod
     def columns() -> list[str]:
         """The names of a difference's fields, in order."""
         return [one.name for one in fields(Difference)]
+
+
+def as_csv(report: Report) -> str:
+    """For a spreadsheet, in which no cell is a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    columns = report.columns()
+    writer.writerow(columns)
+    writer.writerows([_harmless(str(getattr(one, name))) for name in columns] for one in report.differences)
+    return text.getvalue()
+
+
+def as_json(report: Report) -> str:
+    """Everything that the report knows."""
+    return json.dumps(report.as_dict(), indent=2) + "\n"
+
+
+def _harmless(text: str) -> str:
+    """What a spreadsheet shows and does not work out."""
+    return f"'{text}" if text.startswith(FORMULAS) else text

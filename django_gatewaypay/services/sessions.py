@@ -14,7 +14,7 @@ from ..exceptions import GatewayDeclined, GatewayError, GatewayRejected, Gateway
 from ..gateways.base import Gateway
 from ..lifecycle import apply_update
 from ..models import Transaction
-from ..schedule import CLAIM_LEASE, backoff_delay
+from ..schedule import backoff_delay, knows_key
 from ..types import PaymentRequest, PaymentSession, PaymentUpdate, Source, State
 from .callbacks import match_waiting_callbacks
 from .moments import as_theirs
@@ -66,7 +66,7 @@ def _find_or_create(row: Transaction) -> PaymentSession:
 
 def _may_repeat(row: Transaction, gateway: Gateway) -> bool:
     """The gateway still knows the key; and has not answered it with the same error again and again."""
-    fresh = timezone.now() - (row.key_since or row.created_at) < gateway.key_ttl - CLAIM_LEASE
+    fresh = knows_key(row.key_since or row.created_at, timezone.now(), gateway.key_ttl)
     tried_enough = row.poll_attempts >= TRIES_PER_KEY * (row.key_number + 1)
     return fresh and not (tried_enough and gateway.supports_find)
 

@@ -32,6 +32,8 @@ UNANSWERED = [state.value for state in UNANSWERED_MOVEMENTS]
 NO = (GatewayDeclined, GatewayRejected, UnsupportedOperation, InvalidAmount)
 #: So long is asked what became of what the gateway has taken.
 WATCH = timedelta(days=30)
+#: So many tries that end with the process that made them are bad luck.
+DEATHS = 5
 
 
 class NobodyCanTell(Exception):
@@ -61,6 +63,11 @@ class Trip(Generic[Row]):
         """It was told so often in vain that only looking it up makes sense; a person may insist."""
         return self.movement.attempts >= settings.MAX_ATTEMPTS and self.actor is None
 
+    @property
+    def deadly(self) -> bool:
+        """Where it is spent, every try is the last one, unless the process dies of it."""
+        return self.movement.attempts > settings.MAX_ATTEMPTS + DEATHS and self.actor is None
+
     def rows(self, *states: str) -> Any:
         return type(self.movement)._default_manager.filter(pk=self.movement.pk, state__in=states)
 
@@ -74,6 +81,9 @@ class Trip(Generic[Row]):
 
 def tell(trip: Trip[Row]) -> None:
     """Tell the gateway, unless somebody else is about to."""
+    if trip.deadly:
+        _give_up(trip, "Whoever tries it dies of it.")
+        return
     if not _set_out(trip):
         return
     answer = _attempt(trip, lambda: _find_or_tell(trip))
@@ -112,8 +122,8 @@ def _set_out(trip: Trip[Row]) -> bool:
 
 def _find_or_tell(trip: Trip[Row]) -> Answer:
     """Under its key while the gateway remembers it; after that only once it was looked up."""
-    begun = trip.movement.submitted_at or timezone.now()
-    fresh = timezone.now() - begun < gateway_of(trip.row).key_ttl - schedule.CLAIM_LEASE
+    now = timezone.now()
+    fresh = schedule.knows_key(trip.movement.submitted_at or now, now, gateway_of(trip.row).key_ttl)
     if fresh and not trip.spent:
         return _insist(trip, undone=not trip.told_before)
     found = _find(trip, "It was told too often in vain." if fresh else "The gateway does not know its key any more.")

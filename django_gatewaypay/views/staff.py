@@ -13,9 +13,9 @@ from ..money import InvalidAmount
 from ..permissions import StaffPermission
 from ..serializers import (
     BrowseSerializer,
-    CancelSerializer,
     CaptureSerializer,
     NothingSerializer,
+    ReasonSerializer,
     RefundSerializer,
     capture_fields,
     refund_fields,
@@ -82,10 +82,11 @@ class RefreshView(StaffView):
     """Ask the gateway what is true."""
 
     needs = ("view_transaction", "refresh_transaction")
+    serializer = ReasonSerializer
 
     def post(self, request: Request, text_id: str) -> Response:
-        self.read(request.data)
-        row = services.refresh(self.find(text_id).pk, source=Source.STAFF, actor=request.user)
+        reason = self.read(request.data)["reason"]
+        row = services.refresh(self.find(text_id).pk, source=Source.STAFF, actor=request.user, reason=reason)
         return Response(transaction_details(row))
 
 
@@ -93,7 +94,7 @@ class TransactionCancelView(StaffView):
     """Close an unpaid payment, or let reserved money go."""
 
     needs = ("view_transaction", "cancel_transaction")
-    serializer = CancelSerializer
+    serializer = ReasonSerializer
 
     def post(self, request: Request, text_id: str) -> Response:
         wish = self.read(request.data)

@@ -1,7 +1,9 @@
 """Members of staff with the permissions that a test gives them, and the pages that they see."""
 
 import re
+import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from django_gatewaypay.models import Dispute, Refund, Transaction
+from django_gatewaypay import services
+from django_gatewaypay.models import Comparison, Dispute, Refund, Transaction
+from django_gatewaypay.services.comparing import Kind
+from django_gatewaypay.services.reporting import Account, Difference, Report
 from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import State
-from tests.factories import make_transaction
+from tests.factories import make_order, make_transaction
 
 LIST = "/admin/gatewaypay/transaction/"
 Staff = Callable[..., Client]
@@ -89,12 +94,29 @@ def make_dispute(row: Transaction, **fields: Any) -> Dispute:
     return Dispute.objects.create(**{"transaction": row, **known, **fields})
 
 
+def make_comparison(**fields: Any) -> Comparison:
+    """One that is over, and has found a payment of nobody."""
+    now = timezone.now()
+    report = Report(now - timedelta(days=1), now, accounts=[Account("hosted", listed=True, asked=True, theirs=1)])
+    report.add(
+        Difference(
+            kind=Kind.MISSING_HERE,
+            gateway="hosted",
+            transaction_id=str(uuid.uuid4()),
+            order_id="7",
+            reference="ps_7",
+            ours="",
+            theirs="success 19.99 EUR",
+        )
+    )
+    kept = services.keep_report(report)
+    Comparison.objects.filter(pk=kept.pk).update(**fields)
+    return Comparison.objects.get(pk=kept.pk)
+
+
 @pytest.fixture
 def paid(hosted: GatewayServer) -> Transaction:
     """A payment that is paid, here and at the gateway."""
-    from django_gatewaypay import services
-    from tests.factories import make_order
-
     row = services.initiate(str(make_order().pk)).transaction
     hosted.pay(row.gateway_reference)
     return services.refresh(row.pk)

@@ -14,7 +14,7 @@ from django_gatewaypay.testing.gateway_server import GatewayServer
 from django_gatewaypay.types import State
 from tests.factories import make_transaction
 
-from .conftest import Staff, make_dispute, make_refund
+from .conftest import Staff, make_comparison, make_dispute, make_refund
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +44,8 @@ def addresses(pks: dict[str, object]) -> Iterator[Address]:
             continue
         name = str(model._meta.model_name)
         seen = frozenset({"view_transaction" if name == "home" else f"view_{name}"})
-        verbs = {verb.name: verb.permission for verb in getattr(page, "verbs", ())}
+        verbs = {verb.name: {verb.permission} for verb in getattr(page, "verbs", ())}
+        verbs |= {"apply": {"refresh_transaction", "resolve_transaction"}} if name == "home" else {}
         for pattern in page.get_urls():
             route = str(pattern.pattern)
             if not pattern.name:
@@ -54,7 +55,7 @@ def addresses(pks: dict[str, object]) -> Iterator[Address]:
                 "<str:pk>", str(pks.get(name))
             )
             if last in verbs:
-                yield Address(url, seen | {verbs[last]}, acts=True)
+                yield Address(url, seen | verbs[last], acts=True)
             else:
                 yield Address(url, NEVER if last in {"add", "delete"} else seen)
 
@@ -68,7 +69,7 @@ def known(hosted: GatewayServer) -> list[Address]:
     taken = Capture.objects.create(transaction=row, amount_minor=1, state="succeeded", created_at=now, updated_at=now)
     rows = {
         "transaction": row, "callback": callback, "capture": taken, "fulfilment": row.fulfilments.get(),
-        "refund": make_refund(row, needs_approval=True), "dispute": make_dispute(row),
+        "refund": make_refund(row, needs_approval=True), "dispute": make_dispute(row), "home": make_comparison(),
     }  # fmt: skip
     return list(addresses({name: one.pk for name, one in rows.items()}))
 
@@ -80,8 +81,10 @@ def answers(client: Client, known: list[Address]) -> dict[str, bool]:
 
 def test_the_sweep_knows_all_of_our_pages(known: list[Address]) -> None:
     """Lists, pages, histories, buttons, the export and the overview; each action has its own permission."""
-    assert len([one for one in known if one.acts]) == 9 + 4 + 1 + 1 + 1
-    assert {one.url.rstrip("/").rpartition("/")[2] for one in known} >= {"home", "export", "refund", "approve", "retry"}
+    assert len([one for one in known if one.acts]) == 9 + 4 + 1 + 1 + 1 + 1
+    assert {one.url.rstrip("/").rpartition("/")[2] for one in known} >= {
+        "home", "export", "refund", "approve", "retry", "reconcile", "apply", "csv", "json",
+    }  # fmt: skip
     assert frozenset().union(*(one.needs for one in known)) == VIEWS | set(ACTIONS) | NEVER
 
 

@@ -198,7 +198,7 @@ def test_refresh_without_an_answer_says_so(boss: Client, hosted: GatewayServer) 
 
 @pytest.mark.parametrize(("verb", "state"), [("cancel", "canceled"), ("expire", "expired")])
 def test_a_payment_is_ended_at_the_gateway_and_here(boss: Client, hosted: GatewayServer, verb: str, state: str) -> None:
-    """With who did it, and why where a reason is asked for."""
+    """With who did it, and why."""
     row = services.initiate(str(make_order().pk)).transaction
     answer = confirm(boss, url(row, verb), reason="the shopper called")
 
@@ -206,7 +206,7 @@ def test_a_payment_is_ended_at_the_gateway_and_here(boss: Client, hosted: Gatewa
     event = row.events.last()
     assert "nobody can pay it any more" in messages_of(answer)[0]
     assert (row.state, event.actor.username) == (state, "boss")
-    assert event.note == ("the shopper called" if verb == "cancel" else "")
+    assert event.note == "the shopper called"
     assert hosted.sessions[row.gateway_reference]["status"] == "canceled"
 
 
@@ -389,9 +389,10 @@ def test_a_second_person_approves(boss: Client, staff: Staff, waiting: Refund, h
     refused = boss.post(refund_url(waiting, "approve")).content.decode()
     before = len(hosted.refunds)
     shown = page(second, refund_url(waiting, "approve"))
-    answer = confirm(second, refund_url(waiting, "approve"))
+    answer = confirm(second, refund_url(waiting, "approve"), reason="seen the parcel")
 
     waiting.refresh_from_db()
+    assert waiting.transaction.events.filter(actor__username="second").first().note == "approved: seen the parcel"
     assert refund_url(waiting, "approve") not in theirs
     assert "You have asked for it yourself: somebody else has to approve it." in refused
     assert ("<dd>boss</dd>" in shown, "<dd>sent back</dd>" in shown) == (True, True)

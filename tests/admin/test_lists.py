@@ -328,10 +328,11 @@ def test_several_are_expired_after_a_second_look(staff: Staff, hosted: GatewaySe
     client = staff("view_transaction", "expire_transaction")
     shown = client.post(LIST, ticked("expire_selected", row)).content.decode()
     before = Transaction.objects.get().state
-    client.post(LIST, ticked("expire_selected", row, confirmed="yes"))
+    client.post(LIST, ticked("expire_selected", row, confirmed="yes", reason="sold out"))
 
     row.refresh_from_db()
     assert row.order_id in shown
+    assert row.events.last().note == "sold out"
     assert (before, row.state, row.events.last().actor is not None) == ("pending", "expired", True)
     assert hosted.sessions[row.gateway_reference]["status"] == "canceled"
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect
 
 from django_gatewaypay.models import Callback, Refund, Transaction
+from django_gatewaypay.services import stepping
 from django_gatewaypay.types import State
-from tests.admin.conftest import make_dispute, make_held, make_refund
+from tests.admin.conftest import make_comparison, make_dispute, make_held, make_refund
 from tests.factories import make_order, make_transaction
 from tests.journeys.conftest import Site
 
@@ -46,7 +47,8 @@ def page(chromium: Browser, site: Site, theme: Any, settings: Any) -> Iterator[P
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and "favicon" not in message.location["url"]:
+        # axe copies style sheets, and then asks for what they import at the page's address.
+        if message.type == "error" and not message.location["url"].endswith(("favicon.ico", "/widgets.css")):
             complaints.append(message.text)
 
     context.on("console", note)
@@ -133,7 +135,7 @@ def test_a_mismatch_is_settled_from_the_overview(site: Site, page: Page) -> None
 def furnish() -> dict[str, str]:
     """Something of everything, and the pages that show it."""
     row, held = make_transaction(State.SUCCESS, gateway="sandbox"), make_held(gateway="sandbox")
-    refund = make_refund(row, needs_approval=True)
+    refund, compared = make_refund(row, needs_approval=True), make_comparison()
     make_dispute(row)
     Callback.objects.create(gateway="sandbox", event_id="e", state="dead", update={}, received_at=timezone.now())
     return {
@@ -144,6 +146,10 @@ def furnish() -> dict[str, str]:
         "refund": f"{ADMIN}/transaction/{held.pk}/refund/",
         "resolve": f"{ADMIN}/transaction/{held.pk}/resolve/",
         "approve": f"{ADMIN}/refund/{refund.pk}/approve/",
+        "compare": f"{ADMIN}/home/reconcile/",
+        "compared": f"{ADMIN}/home/reconcile/{compared.pk}/",
+        "comparing": f"{ADMIN}/home/reconcile/{make_comparison(finished_at=None).pk}/",
+        "mend": f"{ADMIN}/home/reconcile/{compared.pk}/apply/",
         "refunds": f"{ADMIN}/refund/",
         "callbacks": f"{ADMIN}/callback/",
     }
@@ -197,4 +203,33 @@ def test_the_pages_work_without_javascript(site: Site, page: Page, chromium: Bro
     plain.get_by_role("button", name="Refund").click()
 
     says(plain, "19.99 EUR went back to the shopper.")
+    context.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with a script", "without one"])
+@pytest.mark.parametrize("theme", ["dark"], indirect=True)
+def test_the_books_are_compared_and_mended(
+    site: Site, page: Page, chromium: Browser, script: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the overview: it goes on by itself, page after page; what differs is mended, with a reason."""
+    monkeypatch.setattr(stepping, "WORK_SECONDS", 0)
+    row = site.initiate(make_order())
+    site.press(row, callback="never")
+    context = chromium.new_context(java_script_enabled=script, color_scheme="dark")
+    context.add_cookies(
+        [{"name": one["name"], "value": one["value"], "url": site.url} for one in page.context.cookies()]
+    )  # type: ignore[typeddict-item]
+    plain = context.new_page()
+    plain.goto(f"{site.url}{ADMIN}/home/")
+    plain.get_by_role("link", name="Compare with the gateways").click()
+    plain.get_by_role("button", name="Compare").click()
+    expect(plain.get_by_role("progressbar")).to_be_visible()
+    expect(plain.get_by_text("differences need a person.")).to_be_visible(timeout=60_000)
+    plain.get_by_role("link", name="Compare again, and mend").click()
+    plain.get_by_label("Why").fill("the callback was lost")
+    plain.get_by_role("button", name="Compare again, and mend").click()
+    expect(plain.get_by_text("mended: our books follow the gateway").first).to_be_visible(timeout=60_000)
+
+    expect(plain.get_by_text("Our books and the gateways' agree.")).to_be_visible(timeout=60_000)
+    assert Transaction.objects.get().state == "success"
     context.close()

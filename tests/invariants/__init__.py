@@ -16,13 +16,23 @@ from .books import Books, Violation
 from .ours import OURS
 from .passing import Watch, check_since, in_transaction, nothing_written
 from .table import INVARIANTS
-from .theirs import THEIRS, GatewayBooks, GatewayPayment, Opening, SandboxBooks, ServerBooks, check_convergence
+from .theirs import (
+    THEIRS,
+    GatewayBooks,
+    GatewayPayment,
+    GivenBack,
+    Opening,
+    SandboxBooks,
+    ServerBooks,
+    check_convergence,
+)
 
 __all__ = [
     "INVARIANTS",
     "Books",
     "GatewayBooks",
     "GatewayPayment",
+    "GivenBack",
     "Opening",
     "SandboxBooks",
     "ServerBooks",

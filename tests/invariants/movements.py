@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from django_gatewaypay.conf import settings
 from django_gatewaypay.models import Capture, Refund, Transaction, TransactionEvent
+from django_gatewaypay.services.trips import DEATHS
 from django_gatewaypay.types import MovementState, State
 
 from .books import Books, hold
@@ -63,7 +64,8 @@ def check_pace(books: Books) -> None:
         )
         hold(23, movement.waits_for_approval is False or not due, f"{where} waits for a person and for the clock")
         unanswered = movement.state in {MovementState.REQUESTED, MovementState.UNKNOWN}
-        spent = movement.attempts > settings.MAX_ATTEMPTS + 1
+        # Who dies while it is looked up tries once more, and not for ever.
+        spent = movement.attempts > settings.MAX_ATTEMPTS + 1 + DEATHS
         hold(23, not (unanswered and due and spent), f"{where} is still tried after {movement.attempts} attempts")
 
 

@@ -127,7 +127,14 @@ def check_outbox(books: Books) -> None:
         for event in moves(ledger, {State.SUCCESS}):
             reviewed = REVIEWED & frozenset(event.attention.split())
             earned = owed.get(f"fulfil:{row.order_id}") == row.pk
-            hold(9, earned or reviewed, f"{row.pk} is paid; nothing is owed and nobody is told")
+            hold(9, earned or reviewed or owes_it_back(row, books), f"{row.pk} is paid; nothing is owed, nobody told")
+
+
+def owes_it_back(row: Transaction, books: Books) -> bool:
+    """Late money that goes back by itself: all of it, once, and asked for by nobody."""
+    own = [one for one in books.refunds.values() if one.transaction_id == row.pk]
+    automatic = [one for one in own if one.idempotency_key == "gatewaypay-late" and one.actor_id is None]
+    return row.late and [one.amount_minor for one in automatic] == [row.amount_minor]
 
 
 def check_inbox(books: Books) -> None:
@@ -165,7 +172,8 @@ def check_duplicates(books: Books) -> None:
     """13: a second paid transaction of an order is flagged; one is open at a time."""
     paid: dict[str, list[Transaction]] = {}
     for row, _ in books.rows():
-        paid.setdefault(row.order_id, []).extend([row] if row.state == State.SUCCESS else [])
+        kept = row.state == State.SUCCESS and not (row.goes_back and owes_it_back(row, books))
+        paid.setdefault(row.order_id, []).extend([row] if kept else [])
     for order, rows in paid.items():
         unflagged = [row.pk for row in rows if not REVIEWED & told_to_staff(row, books.ledger[row.pk])]
         hold(13, len(unflagged) <= 1, f"order {order} was paid by {unflagged}, and nobody is told")

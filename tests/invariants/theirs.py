@@ -17,7 +17,16 @@ from django_gatewaypay.types import OPEN_STATES, State
 from .books import Books, hold
 from .ours import told_to_staff
 
-__all__ = ["THEIRS", "GatewayBooks", "GatewayPayment", "Opening", "SandboxBooks", "ServerBooks", "check_convergence"]
+__all__ = [
+    "THEIRS",
+    "GatewayBooks",
+    "GatewayPayment",
+    "GivenBack",
+    "Opening",
+    "SandboxBooks",
+    "ServerBooks",
+    "check_convergence",
+]
 
 ENDED = frozenset({"success", "failed", "canceled", "expired"})
 

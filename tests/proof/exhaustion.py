@@ -83,6 +83,7 @@ class One:
         closed_by_us: our own word has ended it.
         released: how often the host was owed a release.
         entitled: it became a success that may have the order's fulfilment.
+        returned: its money goes back by itself.
     """
 
     facts: Facts
@@ -90,6 +91,11 @@ class One:
     closed_by_us: bool = False
     released: int = 0
     entitled: bool = False
+    returned: bool = False
+
+    @property
+    def pays(self) -> bool:
+        return self.facts.state is State.SUCCESS and not self.returned
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class World:
         if verdict != Verdict() or update.captured or (update.state and update.state.rank >= State.EXPIRED.rank):
             # As the door reads them, and only then.
             newer = number < len(ones) - 1
-            others = any(each.facts.state is State.SUCCESS for each in (*ones[:number], *ones[number + 1 :]))
+            others = any(each.pays for each in (*ones[:number], *ones[number + 1 :]))
             paid = owner is not None and owner != number
             known = replace(known, order_paid=paid, paid_too=others, replaced=newer)
         policy = {"local": local, "late_payment": self.late_payment, "verdict": verdict}
@@ -140,6 +146,7 @@ class World:
             closed_by_us=one.closed_by_us or (local and moved),
             released=one.released + (decision.owed == "release"),
             entitled=one.entitled or (moved and self._entitles(after, newer=number < len(ones) - 1)),
+            returned=one.returned or decision.give_back,
         )
         return Stepped((*ones[:number], came, *ones[number + 1 :]), number if fulfils else owner, trouble)
 
@@ -267,7 +274,7 @@ class Exhaustion(Part):
         return [
             {"world": world, "late_payment": policy, "length": QUICK if quick else LENGTH}
             for world in WORLDS
-            for policy in ("review", "fulfil")
+            for policy in ("review", "fulfil", "refund")
         ]
 
     def run(self, chunk: Chunk, progress: Progress) -> dict[str, Any]:

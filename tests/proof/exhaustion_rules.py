@@ -86,6 +86,8 @@ def step_trouble(step: Step) -> str:
     moved = after.state is not before.state
     ended_unpaid = before.state in OPEN_STATES and after.state in CLOSED_STATES
     paid_now = moved and after.state is State.SUCCESS
+    goes_back = step.decision.give_back
+    told_by_time = after.attention & BY_TIME or goes_back
     never = {
         "success was left": before.state is State.SUCCESS and moved,
         "a move does not climb": moved and after.state.rank <= before.state.rank,
@@ -98,7 +100,8 @@ def step_trouble(step: Step) -> str:
         "money is told as a failure": after.captured > 0 and after.state in CLOSED_STATES,
         "success without our money": paid_now and not (_pays(step.update) or _is_agreed(after)),
         "a fulfilment without success": owed == "fulfil" and not paid_now,
-        "a success that nobody hears of": paid_now and owed is None and not after.attention & BY_TIME,
+        "a success that nobody hears of": paid_now and owed is None and not told_by_time,
+        "money goes back that was not just paid late, in full": goes_back and not _may_go_back(step),
         "a release that is not due, or none that is": (owed == "release") is not ended_unpaid,
         "late without an end before": after.late > before.late and before.state not in CLOSED_STATES,
         "a move is not called one": (step.decision.kind == "moved") is not moved,
@@ -107,6 +110,12 @@ def step_trouble(step: Step) -> str:
         "a reserved amount is not let go": _is_stray(step) is not step.decision.release_authorization,
     }
     return next((trouble for trouble, is_so in never.items() if is_so), "")
+
+
+def _may_go_back(step: Step) -> bool:
+    after = step.decision.facts
+    late = step.before.state in CLOSED_STATES and after.late and step.decision.owed is None
+    return late and _pays(step.update) and not after.refunded and after.attention <= {"late"}
 
 
 def _is_agreed(facts: Facts) -> bool:
@@ -187,7 +196,7 @@ def _expected_state(ours: Sequence[PaymentUpdate], closed_by_us: bool, captured:
 
 def order_trouble(ones: Sequence["One"], owner: int | None) -> str:
     """What must not be true of an order, however it came to it; "" when nothing is."""
-    paid = [one for one in ones if one.facts.state is State.SUCCESS]
+    paid = [one for one in ones if one.pays]
     if owner is not None and ones[owner].facts.state is not State.SUCCESS:
         return "the order is fulfilled without a payment"
     if (owner is not None) is not any(one.entitled for one in paid):

@@ -19,15 +19,15 @@ REVIEWED: dict[str, str] = {
     'lifecycle/decision.py _merge_money: mismatch = ""'
     " -> mismatch = None": "It is asked for its truth, and never returned.",
     'lifecycle/decision.py decide: late_payment: str = "review",'
-    ' -> late_payment: str = "XXreviewXX",': "Every word but `fulfil` asks for a review.",
+    ' -> late_payment: str = "XXreviewXX",': "Every word but `fulfil` and `refund` asks for a review.",
     'lifecycle/decision.py decide: late_payment: str = "review",'
-    ' -> late_payment: str = "REVIEW",': "Every word but `fulfil` asks for a review.",
-    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
-    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", None)': "The policy is for a success, and this is none.",
-    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
-    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "XXreviewXX")': "The policy is for a success, and this is none.",
-    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, State.HELD, "reference_mismatch", "review")'
-    ' -> return _decide_move(facts, after, State.HELD, "reference_mismatch", "REVIEW")': "The policy is for a success, and this is none.",
+    ' -> late_payment: str = "REVIEW",': "Every word but `fulfil` and `refund` asks for a review.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, target, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, target, "reference_mismatch", None)': "Every word but `fulfil` and `refund` asks for a review.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, target, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, target, "reference_mismatch", "XXreviewXX")': "Every word but `fulfil` and `refund` asks for a review.",
+    'lifecycle/decision.py _decide_foreign: return _decide_move(facts, after, target, "reference_mismatch", "review")'
+    ' -> return _decide_move(facts, after, target, "reference_mismatch", "REVIEW")': "Every word but `fulfil` and `refund` asks for a review.",
     'lifecycle/door.py _facts_of: order_paid=getattr(row, "order_paid", False),'
     ' -> order_paid=getattr(row, "order_paid", None),': "Only a success asks for it, and for a success it was read.",
     'lifecycle/door.py _facts_of: order_paid=getattr(row, "order_paid", False),'

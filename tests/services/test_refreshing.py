@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 from moneyed import Money
 
@@ -297,3 +298,40 @@ def test_an_adapter_is_told_when_no_more_money_may_be_taken(state: State) -> Non
     over = state in {State.EXPIRED, State.CANCELED, State.FAILED, State.HELD, State.SUCCESS}
 
     assert services.refreshing.payment_ref(row).closed is over
+
+
+# --- Why, for who says so.
+
+
+def start() -> Transaction:
+    return services.initiate(str(make_order().pk)).transaction
+
+
+def member() -> Any:
+    return get_user_model().objects.create_user("night")
+
+
+def test_why_somebody_asked_is_kept_also_where_nothing_is_new(hosted: GatewayServer) -> None:
+    """With a name, in a line of its own; who says nothing leaves no line."""
+    row, ann = start(), member()
+    services.refresh(row.pk, source=Source.STAFF, actor=ann)
+    quiet = row.events.count()
+    services.refresh(row.pk, source=Source.STAFF, actor=ann, reason=" the shopper calls ")
+    line = row.events.last()
+
+    assert quiet + 1 == row.events.count()
+    assert (line.kind, line.source, line.actor, line.note) == ("noted", "staff", ann, "the shopper calls")
+
+
+def test_why_a_payment_was_expired_is_kept(hosted: GatewayServer) -> None:
+    """Also where the gateway gives no answer, and where the shopper was faster."""
+    rows, ann = [start() for _ in range(3)], member()
+    hosted.pay(rows[1].gateway_reference)
+    for row in rows[:2]:
+        services.expire(row.pk, actor=ann, reason="by telephone")
+    hosted.script(*[Answer.error(503)] * 9)
+    services.expire(rows[2].pk, actor=ann, reason="by telephone")
+    notes = [row.events.last().note for row in rows]
+
+    assert notes == ["by telephone", "by telephone", "by telephone · the gateway gave no answer"]
+    assert [row.events.last().to_state for row in rows] == ["expired", "success", "expired"]

@@ -395,12 +395,16 @@ def test_a_forgotten_key_is_not_told_blindly(
 def test_the_last_moment_of_a_key_is_not_used(
     hosted: GatewayServer, row: Transaction, use: Callable[..., HostedGateway]
 ) -> None:
-    """A call may take a while, and must not arrive after the gateway has forgotten."""
+    """A clock that is set right meanwhile must not make a second refund; three quarters of a key's life are used."""
     use(CannotFind)
     found = silence(hosted, row)
-    found = come_round(found, Gateway.key_ttl - timedelta(seconds=59))
+    hosted.script(Answer.error(503))
+    found = come_round(found, Gateway.key_ttl * 3 / 4 - timedelta(minutes=5))
+    told = (found.next_attempt_at is None, len(asked(hosted)))
+    found = come_round(found, timedelta(minutes=5))
 
-    assert (found.next_attempt_at, len(asked(hosted))) == (None, 1)
+    assert told == (False, 2)
+    assert (found.next_attempt_at, len(asked(hosted))) == (None, 2)
 
 
 def test_what_is_not_there_is_told_anew_and_its_key_begins_a_new_life(hosted: GatewayServer, row: Transaction) -> None:
@@ -588,6 +592,28 @@ def test_whoever_dies_leaves_what_the_sweep_finishes(
     assert left == (1, True)
     assert found.state == ("unknown" if at == "_give_up" else "succeeded")
     assert len(hosted.refunds) == (0 if at == "_give_up" else 1)
+    check_books(hosted)
+
+
+def test_what_kills_whoever_tries_it_ends_with_a_person(
+    hosted: GatewayServer, row: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an answer that no process survives is asked for until the end of days."""
+    found = spend(hosted, row, Answer.error(500))
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trips, "_find_or_tell", die)
+        for _ in range(trips.DEATHS + 1):
+            with pytest.raises(Killed):
+                come_round(found, CLAIM_LEASE)
+        check_books(hosted)
+        found = come_round(found, CLAIM_LEASE)
+
+    assert (found.state, found.next_attempt_at, attention(row)) == ("unknown", None, "refund_unknown")
+    assert found.last_error == "Whoever tries it dies of it."
     check_books(hosted)
 
 

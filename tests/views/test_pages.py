@@ -62,6 +62,12 @@ def late_success() -> Transaction:
     return apply_update(row.pk, PaymentUpdate(state=State.SUCCESS, captured=row.amount), source=Source.POLL).transaction
 
 
+def returned() -> Transaction:
+    row = late_success()
+    Transaction.objects.filter(pk=row.pk).update(refunding_minor=row.captured_minor)
+    return row
+
+
 def waiting(seconds: int, state: str = "pending") -> Transaction:
     return make_transaction(state, waiting_since=timezone.now() - timedelta(seconds=seconds))
 
@@ -77,7 +83,8 @@ SCREENS: list[tuple[str, Any, str, str, str, set[str]]] = [
     ("reserved", lambda: make_transaction("authorized"), "confirming", "reserved", "The amount is reserved", set()),
     ("held", lambda: make_transaction("held"), "review", "", "We are checking your payment", set()),
     ("paid", lambda: make_transaction("success"), "success", "", "Thank you. We have received €19.99", set()),
-    ("late", late_success, "success", "late", "Your payment arrived after its time had passed", set()),
+    ("late", late_success, "success", "late", "Your payment arrived after its time had passed. It is safe", set()),
+    ("returned", returned, "success", "returned", "so we are giving €19.99 back to you", set()),
     ("failed", lambda: make_transaction("failed"), "failure", "failed", "The payment was not accepted", set()),
     ("canceled", lambda: make_transaction("canceled"), "failure", "canceled", "The payment was canceled", set()),
     ("expired", lambda: make_transaction("expired"), "failure", "expired", "The time to pay has passed", set()),

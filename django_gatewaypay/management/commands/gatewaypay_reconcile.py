@@ -1,8 +1,5 @@
 """Compare our books with the gateways'."""
 
-import csv
-import io
-import json
 import time
 from argparse import ArgumentParser
 from pathlib import Path
@@ -12,12 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ... import services
 from ...exceptions import UnknownGateway
+from ...services.reporting import as_csv, as_json
 from ..moments import read_moment
 
 __all__ = ["Command"]
 
 TELL_EVERY_SECONDS = 2.0
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 DIRECTIONS = {
     "both": "both ways",
     "ours": "only ours against theirs: this gateway lists nothing",
@@ -95,29 +92,9 @@ def as_table(report: services.Report) -> str:
     return "\n".join([*lines, *([f"and {missing} more"] if missing else []), ""])
 
 
-def as_csv(report: services.Report) -> str:
-    """For a spreadsheet, in which no cell is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    columns = report.columns()
-    writer.writerow(columns)
-    writer.writerows([harmless(str(getattr(one, name))) for name in columns] for one in report.differences)
-    return text.getvalue()
-
-
-def as_json(report: services.Report) -> str:
-    """Everything that the report knows."""
-    return json.dumps(report.as_dict(), indent=2) + "\n"
-
-
 WRITERS = {"table": as_table, "csv": as_csv, "json": as_json}
 
 
 def printable(text: str) -> str:
     """One line, whatever an order is called."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def harmless(text: str) -> str:
-    """What a spreadsheet shows and does not work out."""
-    return f"'{text}" if text.startswith(FORMULAS) else text

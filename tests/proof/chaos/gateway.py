@@ -27,6 +27,8 @@ class ChaosGateway(GatewayServer):
     def __init__(self, secret: str) -> None:
         super().__init__(secret)
         self.down_until = 0.0
+        #: When a bank decides about a refund once more, and what it says then.
+        self.verdicts: dict[str, tuple[float, str]] = {}
 
     def work(self, request: RecordedRequest) -> tuple[int, dict[str, Any]]:
         """Nothing while it is down."""
@@ -56,6 +58,25 @@ class ChaosGateway(GatewayServer):
         event_id = f"evt_{uuid.uuid4().hex}"
         with self._lock:
             return event_id, json.dumps({"event_id": event_id, **self.sessions[reference]}).encode()
+
+    def _refund(self, reference: str, wanted: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        """Some are decided later, and some that have arrived come back."""
+        drawn = random.Random(wanted["refund_id"]).random()
+        self.next_refund = "submitted" if drawn < 0.4 else "succeeded"
+        read = super()._refund(reference, wanted)
+        if drawn < 0.5:
+            number, word = read()["refund_reference"], "succeeded" if drawn < 0.3 else "failed"
+            self.verdicts[number] = time.monotonic() + 1 + 10 * drawn, word
+        return read
+
+    def decide_refunds(self) -> list[tuple[str, bytes]]:
+        """What the banks decide by now, and what is told of it."""
+        with self._lock:
+            due = [number for number, (moment, _) in self.verdicts.items() if moment <= time.monotonic()]
+            for number in due:
+                self.set_refund(number, self.verdicts.pop(number)[1])
+            told = [self.refund_callback(number) for number in due]
+        return [(headers["webhook-id"], body) for headers, body in told]
 
 
 @dataclass(order=True)

@@ -21,7 +21,8 @@ BARS = {
     "lost": "captured at the gateway, and neither success nor flagged here",
     "unfulfilled": "paid, and its order not fulfilled",
     "double": "orders fulfilled twice",
-    "stuck": "payments, callbacks or fulfilments that never ended",
+    "over_refunded": "more given back than was taken, twice for one intent, or unlike in both books",
+    "stuck": "payments, refunds, callbacks or fulfilments that never ended",
     "overdue": "open after their time",
     "acknowledged_missing": "answered 2xx, and not in the inbox",
     "told": "told as success to a shopper, and not success",
@@ -167,6 +168,7 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[Figure]:
     seeds = ", ".join(f"{result['seed']} ({result['clock']}, acks {result['acks']})" for result in results)
     return [
         Figure("captured at the gateway", sum(result["captured"] for result in results)),
+        Figure("refunds", _list(results, "refunds") or "none", note=_list(results, "staff_answers")),
         Figure("callbacks sent", sent, note=_list(results, "callback_answers")),
         Figure("callbacks acknowledged", sum(result["acknowledged"] for result in results)),
         Figure("shoppers' requests answered 5xx", fives, note=f"of {asked}"),

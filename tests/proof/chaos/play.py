@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .desk import Desk, hire
 from .plant import Plant, Service
 from .stores import Postgres, Valkey, wait_until
 
@@ -74,10 +75,10 @@ class House:
         self.surround()
         self.open_shop()
         self.let_them_in()
-        settled = await_peace(self.gateway, self.courier, self.mischief.ended_at)
+        settled = await_peace(self.gateway, self.courier, self.desk, self.mischief.ended_at)
         return {
             **{name: self.work[name] for name in ("seed", "clock", "acks")},
-            **tell(self.gateway, self.courier, self.crowd, self.mischief, self.plant),
+            **tell(self.gateway, self.courier, self.crowd, self.desk, self.mischief, self.plant),
             "seconds_setup": round(self.opened - self.began, 1),
             "seconds_shopping": round(self.closed - self.opened, 1),
             "seconds_to_settle": round(settled - self.mischief.ended_at, 1),
@@ -93,6 +94,7 @@ class House:
 
         django.setup()
         call_command("migrate", run_syncdb=True, verbosity=0)
+        hire()
 
     def environment(self, **ports: int) -> dict[str, str]:
         """What a process has to know; with ports, everything is reached through the proxies."""
@@ -130,6 +132,7 @@ class House:
         self.plant.environment = self.environment(**ports)
         callbacks = f"{self.url}/payments/callbacks/hosted/"
         self.courier = self.stack.enter_context(Courier(callbacks, self.gateway.secret))
+        self.desk = self.stack.enter_context(Desk(self.url))
 
     def draw_line(self, target: str) -> "subprocess.Popen[bytes]":
         command = (sys.executable, "-m", "tests.proof.chaos.proxy", target)
@@ -154,7 +157,7 @@ class House:
 
         work, seed = self.work, self.work["seed"]
         orders = [order.pk for order in Order.objects.bulk_create(Order() for _ in range(work["payments"]))]
-        self.crowd = Crowd(self.url, orders, self.gateway, self.courier, seed=seed, threads=work["threads"])
+        self.crowd = Crowd(self.url, orders, self.gateway, self.courier, self.desk, seed=seed, threads=work["threads"])
         self.mischief = Mischief(
             schedule(seed, work["mischiefs"], clock=work["clock"]),
             seed=seed,
@@ -168,6 +171,7 @@ class House:
         with self.crowd, self.mischief:
             while self.crowd.busy or self.mischief.busy:
                 time.sleep(0.5)
+                deliver_decisions(self.gateway, self.courier)
                 print(f"share {0.8 * self.crowd.finished / len(orders):.4f}", flush=True)
         self.closed = time.monotonic()
 
@@ -181,7 +185,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def await_peace(gateway: Any, courier: Any, ended_at: float) -> float:
+def deliver_decisions(gateway: Any, courier: Any) -> None:
+    """What the banks decide about refunds reaches the shop."""
+    for word in gateway.decide_refunds():
+        courier.post(word)
+
+
+def await_peace(gateway: Any, courier: Any, desk: Any, ended_at: float) -> float:
     """Until nothing is on its way any more and all money is seen, or for as long as the bar allows; when that was."""
     from django.db import close_old_connections
 
@@ -189,29 +199,35 @@ def await_peace(gateway: Any, courier: Any, ended_at: float) -> float:
 
     while time.monotonic() < ended_at + SETTLED_WITHIN:
         close_old_connections()
-        if not courier.waiting and not stuck() and not unseen(gateway.sessions):
+        deliver_decisions(gateway, courier)
+        on_its_way = desk.busy or courier.waiting or gateway.verdicts
+        if not on_its_way and not stuck() and not unseen(gateway.sessions):
             break
         time.sleep(1)
     return time.monotonic()
 
 
-def tell(gateway: Any, courier: Any, crowd: Any, mischief: Any, plant: Plant) -> dict[str, Any]:
+def tell(gateway: Any, courier: Any, crowd: Any, desk: Any, mischief: Any, plant: Plant) -> dict[str, Any]:
     """The counts and the verdict."""
-    from django_gatewaypay.models import Callback, Transaction
+    from django_gatewaypay.models import Callback, Refund, Transaction
 
     from .verdict import EXAMPLES, judge
 
     rows = Transaction.objects.values_list("state", "attention")
-    wrong = judge(gateway, courier.acknowledged, crowd.told, crowd.odd)
+    wrong = judge(gateway, courier.acknowledged, crowd.told, [*crowd.odd, *desk.odd])
     return {
         "payments": Transaction.objects.count(),
         "states": dict(Counter(f"{state} {attention}".strip() for state, attention in rows)),
         "captured": sum(session["status"] == "success" for session in gateway.sessions.values()),
+        "refunds": dict(Counter(Refund.objects.values_list("state", flat=True))),
+        "wished_refunds": len(desk.refunds),
         "callbacks": Callback.objects.count(),
         "acknowledged": len(courier.acknowledged),
         "callback_answers": dict(courier.answers),
         "shopper_answers": dict(sorted(crowd.answers.items())),
+        "staff_answers": dict(sorted(desk.answers.items())),
         "gave_up": crowd.gave_up,
+        "clerks_gave_up": desk.gave_up,
         "kills": mischief.kills,
         "mischief": dict(sorted(mischief.done.items())),
         "mischief_missed": dict(mischief.missed),

@@ -19,6 +19,9 @@ from tests.settings import (
     MIDDLEWARE as MIDDLEWARE,
 )
 from tests.settings import (
+    PASSWORD_HASHERS as PASSWORD_HASHERS,
+)
+from tests.settings import (
     ROOT_URLCONF as ROOT_URLCONF,
 )
 from tests.settings import (
@@ -81,6 +84,7 @@ GATEWAYPAY = {
     "POLL_AFTER": timedelta(seconds=5),
     "EXPIRE_AFTER": timedelta(seconds=float(os.environ.get("CHAOS_EXPIRE_AFTER", "40"))),
     "THROTTLES": {},  # all shoppers have one address here
+    "AUTHENTICATION": ["rest_framework.authentication.BasicAuthentication"],
     "ALLOW_SANDBOX": True,
     "GATEWAYS": {
         "hosted": {

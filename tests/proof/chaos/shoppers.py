@@ -15,6 +15,7 @@ import urllib3
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from .desk import Desk, wishes
 from .gateway import ChaosGateway, Courier
 
 __all__ = ["Crowd", "Plan"]
@@ -67,9 +68,18 @@ class Crowd:
     """
 
     def __init__(
-        self, url: str, orders: Sequence[int], gateway: ChaosGateway, courier: Courier, *, seed: int, threads: int
+        self,
+        url: str,
+        orders: Sequence[int],
+        gateway: ChaosGateway,
+        courier: Courier,
+        desk: Desk,
+        *,
+        seed: int,
+        threads: int,
     ) -> None:
         self.url, self.orders, self.gateway, self.courier, self.seed = url, orders, gateway, courier, seed
+        self.desk = desk
         self.started = 0
         self.gave_up = 0
         self.finished = 0
@@ -119,7 +129,7 @@ class Crowd:
             if again and again["id"] != payment["id"]:
                 self.odd.append(f"shopper {number}: one key, two payments: {payment['id']} {again['id']}")
         self._closed.wait(plan.thinks)
-        self._act(payment, plan)
+        self._act(payment, plan, random.Random(f"{self.seed}/{number}/back"))
 
     def _start(self, body: str, key: str) -> dict[str, Any] | None:
         """The payment, however often it has to be asked for."""
@@ -150,7 +160,7 @@ class Crowd:
             return answer.status, data if isinstance(data, dict) else {}
         return answer.status, {}
 
-    def _act(self, payment: dict[str, Any], plan: Plan) -> None:
+    def _act(self, payment: dict[str, Any], plan: Plan, chance: random.Random) -> None:
         reference = urlsplit(payment["payment_url"]).path.rpartition("/")[2]
         if plan.deed == "abandon":
             return
@@ -165,6 +175,8 @@ class Crowd:
         if plan.telling != "never":
             after = plan.late_by if plan.telling == "late" else 0
             self.courier.post(self.gateway.word(reference), after=after, copies=plan.copies)
+        if plan.deed == "pay":
+            self.desk.put(*wishes(payment["id"], int(payment["amount"].replace(".", "")), chance))
         if plan.comes_back:
             self._come_back(payment, plan)
 

@@ -7,14 +7,15 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from django_gatewaypay.models import Callback, Fulfilment, Transaction
-from django_gatewaypay.types import OPEN_STATES, State
+from django_gatewaypay.models import Callback, Fulfilment, Refund, Transaction
+from django_gatewaypay.types import OPEN_STATES, MovementState, State
 from tests.invariants import ServerBooks, Violation, check_settled
 from tests.shop.models import Order
 
 __all__ = ["judge", "stuck", "unseen"]
 
 OPEN = [str(state) for state in OPEN_STATES]
+ENDED = [MovementState.SUCCEEDED.value, MovementState.FAILED.value]
 REVIEWED = frozenset({"late", "duplicate_payment"})
 EXAMPLES = 5
 
@@ -26,6 +27,7 @@ def stuck() -> dict[str, int]:
         f"payment {state}": Transaction.objects.filter(state=state).count() for state in OPEN
     })  # fmt: skip
     counts["callback"] = Callback.objects.filter(unfinished).count()
+    counts["refund"] = Refund.objects.exclude(state__in=ENDED).count()
     counts["fulfilment"] = Fulfilment.objects.filter(state=Fulfilment.State.OWED).count()
     return {kind: count for kind, count in counts.items() if count}
 
@@ -61,6 +63,7 @@ def judge(
             for row in rows
             if row.state == State.SUCCESS and not row.attention_codes & REVIEWED and not effects[row.order_id]
         ],
+        "over_refunded": [*over_refunded(gateway), *unlike(gateway)],
         "stuck": [f"{count} {kind}" for kind, count in stuck().items()],
         "overdue": [
             f"{row.pk} is {row.state}" for row in rows if row.state in OPEN and row.expires_at < timezone.now()
@@ -74,6 +77,31 @@ def judge(
         "odd": list(odd),
     }
     return {**wrong, "invariant": list(broken(gateway, acknowledged))}
+
+
+def over_refunded(gateway: Any) -> Iterable[str]:
+    """More given back than was taken, or twice for one intent."""
+    given: Counter[str] = Counter()
+    books = ServerBooks(gateway)
+    for refund in books.refunds():
+        given[refund.payment] += 0 if refund.failed else refund.amount_minor
+    taken = {payment.reference: payment.captured_minor for payment in books.payments()}
+    for reference, minor in given.items():
+        if minor > taken[reference]:
+            yield f"{minor} of {taken[reference]} was given back of {reference}"
+    for refund_id, count in Counter(refund.refund_id for refund in books.refunds()).items():
+        if count > 1:
+            yield f"refund {refund_id} was made {count} times"
+
+
+def unlike(gateway: Any) -> Iterable[str]:
+    """Refunds that ended otherwise here than there: what counts as failed, and is not, would be given back again."""
+    there = {refund["refund_id"]: refund["status"] for refund in list(gateway.refunds.values())}
+    here = {str(refund.pk): str(refund.state) for refund in Refund.objects.filter(foreign=False)}
+    for pk in there.keys() | here.keys():
+        ended = here.get(pk, "unknown"), there.get(pk, "failed")
+        if ended[0] != ended[1]:
+            yield f"refund {pk} is {ended[0]} here and {ended[1]} at the gateway"
 
 
 def broken(gateway: Any, acknowledged: Iterable[str]) -> Iterable[str]:

@@ -36,7 +36,8 @@ def run(given: argparse.Namespace) -> int:
     with empty_database(in_memory=True):
         for seed in range(given.seed, given.seed + given.seeds):
             outcome = simulate(seed, payments=given.payments, tell=print if given.verbose else None)
-            print(f"seed {seed}: {sum(outcome.faults.values())} faults, {dict(outcome.states)}, {outcome.digest[:16]}")
+            counts = f"{outcome.refunds} refunds, {outcome.captures} captures, {sum(outcome.faults.values())} faults"
+            print(f"seed {seed}: {counts}, {dict(outcome.states)}, {outcome.digest[:16]}")
             for what in outcome.violations:
                 print(f"  VIOLATED {what}")
             found += len(outcome.violations)

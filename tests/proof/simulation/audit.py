@@ -16,10 +16,11 @@ from django_gatewaypay import tasks
 from django_gatewaypay.exceptions import GatewayError
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.types import FINAL_STATES, State
-from tests.invariants import GatewayPayment, Opening, Violation, check_books, check_settled
+from tests.invariants import GatewayPayment, GivenBack, Opening, Violation, check_books, check_settled
 from tests.shop.handler import HookFailed
 from tests.shop.models import Order
 
+from .audit_movements import check_moved, check_movements_settled, given_back
 from .books import Session
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ DUE = {
     tasks.sweep: (
         "SELECT 1 FROM gatewaypay_callback WHERE next_attempt_at <= %s",
         "SELECT 1 FROM gatewaypay_fulfilment WHERE next_attempt_at <= %s",
+        "SELECT 1 FROM gatewaypay_refund WHERE next_attempt_at <= %s",
+        "SELECT 1 FROM gatewaypay_capture WHERE next_attempt_at <= %s",
     ),
 }
 EXPECTED = (GatewayError, HookFailed)
@@ -51,7 +54,7 @@ class AllBooks:
     aliases: tuple[str, ...] = ()
 
     def payments(self) -> Iterable[GatewayPayment]:
-        for session in sessions(self.world):
+        for session in self.world.sessions():
             yield GatewayPayment(
                 reference=our_reference(session),
                 transaction_id=session.wanted.transaction_id,
@@ -71,13 +74,18 @@ class AllBooks:
                     body=str(wanted),
                 )
 
+    def refunds(self) -> Iterable[GivenBack]:
+        for given in given_back(self.world):
+            yield GivenBack(
+                reference=given.reference,
+                refund_id=given.refund_id,
+                payment=our_reference(given.session),
+                amount_minor=given.minor,
+                failed=given.status == "failed",
+            )
+
     def acknowledged(self) -> Iterable[str]:
         return [event_id for gateway in self.world.gateways.values() for event_id in gateway.acknowledged]
-
-
-def sessions(world: "Simulation") -> Iterator[Session]:
-    for gateway in world.gateways.values():
-        yield from gateway.books.sessions.values()
 
 
 def our_reference(session: Session) -> str:
@@ -121,20 +129,28 @@ class Ears(logging.Handler):
 
 def check_so_far(world: "Simulation") -> None:
     """What holds at every moment: no false success, nothing twice, and the invariants of the books."""
-    for row in Transaction.objects.filter(state=State.SUCCESS):
-        _check_success(world, row)
-    _check_double(world)
+    _check_at_any_time(world)
     _hold(world, check_books)
+
+
+def _check_at_any_time(world: "Simulation") -> None:
+    sessions = {our_reference(session): session for session in world.sessions()}
+    for row in Transaction.objects.filter(state=State.SUCCESS):
+        _check_success(world, row, sessions.get(row.gateway_reference))
+    _check_double(world)
+    check_moved(world)
 
 
 def check_at_the_end(world: "Simulation") -> Counter[str]:
     """What holds when all is quiet: nothing lost, nothing stuck. How many transactions are in which state."""
-    check_so_far(world)
+    _check_at_any_time(world)
+    check_movements_settled(world)
     rows = {str(row.pk): row for row in Transaction.objects.all()}
-    for session in sessions(world):
+    for session in world.sessions():
         _check_lost(world, session, rows.get(session.wanted.transaction_id))
+    sessions = {our_reference(session): session for session in world.sessions()}
     for row in rows.values():
-        _check_stuck(world, row)
+        _check_stuck(world, row, sessions.get(row.gateway_reference))
     _hold(world, check_settled)
     return Counter(row.state for row in rows.values())
 
@@ -146,9 +162,11 @@ def _hold(world: "Simulation", check: Any) -> None:
         world.violate(str(violation))
 
 
-def _check_success(world: "Simulation", row: Transaction) -> None:
-    session = next((one for one in sessions(world) if our_reference(one) == row.gateway_reference), None)
-    if session is None or session.wanted.transaction_id != str(row.pk) or not session.paid_right:
+def _check_success(world: "Simulation", row: Transaction, session: Session | None) -> None:
+    """What was asked for was taken; of an authorization, what staff have agreed to."""
+    whole = row.whole_minor if row.manual_capture else row.amount_minor
+    right = session and (session.captured, session.captured_currency) == (whole, row.currency)
+    if session is None or session.wanted.transaction_id != str(row.pk) or not right:
         world.violate(f"false: {row.pk} is success by {session}")
 
 
@@ -158,15 +176,22 @@ def _check_double(world: "Simulation") -> None:
 
 
 def _check_lost(world: "Simulation", session: Session, row: Transaction | None) -> None:
-    """Captured there: success here, or staff are told."""
-    told = row is not None and (row.state == State.HELD or row.attention)
+    """Captured there: success here, or staff are told; of an authorization, as much is captured here."""
+    told = row is not None and (row.state == State.HELD or row.attention or _is_reserved(row, session))
     if session.captured and not told and (row is None or row.state != State.SUCCESS):
         world.violate(f"lost: {session} of {row}")
 
 
-def _check_stuck(world: "Simulation", row: Transaction) -> None:
+def _is_reserved(row: Transaction, session: Session | None) -> bool:
+    """Money waits for staff, and both books say how much of it was taken."""
+    both = session is not None and session.status == row.state == State.AUTHORIZED
+    return both and session is not None and session.captured == row.captured_minor
+
+
+def _check_stuck(world: "Simulation", row: Transaction, session: Session | None) -> None:
     """At its end, or with staff; and what the host is owed is done, or staff know that it cannot be."""
-    if row.state not in FINAL_STATES and not (row.state == State.HELD and row.attention):
+    with_staff = (row.state == State.HELD and row.attention) or _is_reserved(row, session)
+    if row.state not in FINAL_STATES and not with_staff:
         world.violate(f"stuck: {row} since {row.created_at}")
     for owed in row.fulfilments.exclude(state="done"):
         if not (owed.state == "dead" and "hook_dead" in row.attention_codes):

@@ -16,12 +16,14 @@ class Wanted:
 
     Args:
         ends_at: until when it shall be payable; None where the gateway decides that itself.
+        manual: it shall only be reserved.
     """
 
     transaction_id: str
     minor: int
     currency: str
     ends_at: float | None = None
+    manual: bool = False
 
 
 @dataclass
@@ -29,11 +31,15 @@ class Session:
     """One payment session. Amounts are minor units.
 
     Args:
-        status: open, processing, paid, failed, canceled or expired.
+        status: open, processing, authorized, paid, failed, canceled or expired.
+        authorized: what was reserved, where it is captured later.
         declined: attempts that came to nothing while it stays open.
         silent: its gateway never calls back about it.
         order: what it was opened for, as far as this world saw.
         kept_back: messages that others shall overtake.
+        takings: what was captured of the authorization, one after the other.
+        taking: a capture takes its time.
+        most_given: what was given back at the worst moment.
     """
 
     alias: str
@@ -41,6 +47,7 @@ class Session:
     wanted: Wanted
     ends_at: float
     status: str = "open"
+    authorized: int = 0
     captured: int = 0
     captured_currency: str = ""
     declined: int = 0
@@ -48,11 +55,9 @@ class Session:
     silent: bool = False
     order: str = ""
     kept_back: list[Any] = field(default_factory=list)
-
-    @property
-    def paid_right(self) -> bool:
-        """What was asked for was taken: no more, no less, and in the same currency."""
-        return (self.captured, self.captured_currency) == (self.wanted.minor, self.wanted.currency)
+    takings: list[int] = field(default_factory=list)
+    taking: bool = False
+    most_given: int = 0
 
 
 class Books:
@@ -61,15 +66,23 @@ class Books:
     Args:
         now: the gateway's own clock.
         tell: is called with a session and what happened to it.
+        reserve: is called with a session whose money is reserved, and not taken.
     """
 
     def __init__(
-        self, alias: str, chance: random.Random, now: Callable[[], float], tell: Callable[[Session, str], None]
+        self,
+        alias: str,
+        chance: random.Random,
+        *,
+        now: Callable[[], float],
+        tell: Callable[[Session, str], None],
+        reserve: Callable[[Session], None],
     ) -> None:
         self.alias = alias
         self.chance = chance
         self.now = now
         self.tell = tell
+        self.reserve = reserve
         self.sessions: dict[str, Session] = {}
         self.keys: dict[str, Session | str] = {}
         self.asked: list[tuple[str, Wanted]] = []
@@ -100,8 +113,7 @@ class Books:
         session = self.sessions[reference]
         if not self._is_payable(session):
             return False
-        session.status, session.captured, session.captured_currency = "paid", minor, currency
-        self.tell(session, "paid")
+        self._take(session, minor, currency)
         return True
 
     def decline(self, reference: str, *, finally_: bool) -> bool:
@@ -126,11 +138,20 @@ class Books:
     def end_transfer(self, reference: str, *, paid: bool) -> None:
         session = self.sessions[reference]
         if paid:
-            session.status, session.captured = "paid", session.wanted.minor
-            session.captured_currency = session.wanted.currency
+            self._take(session, session.wanted.minor, session.wanted.currency)
         else:
             session.status = "failed"
-        self.tell(session, "paid" if paid else "failed")
+            self.tell(session, "failed")
+
+    def _take(self, session: Session, minor: int, currency: str) -> None:
+        """The money is there: taken, or only reserved, as the shop wants it."""
+        session.captured_currency = currency
+        if session.wanted.manual:
+            session.status, session.authorized = "authorized", minor
+            self.reserve(session)
+        else:
+            session.status, session.captured = "paid", minor
+            self.tell(session, "paid")
 
     def _is_payable(self, session: Session) -> bool:
         return session.status == "open" and self.now() < session.ends_at

@@ -66,6 +66,8 @@ class Weather:
         self.counts: Counter[str] = Counter()
         harshness = chance.choice((0.5, 1.0, 1.0, 1.8))
         self.rates = {kind: rate * harshness * chance.choice((0, 1, 1, 2)) for kind, rate in ORDINARY.items()}
+        # Calls that move money take longer, and are what a retry must not repeat.
+        self.moving = chance.choice((1, 1, 4))
         self.crashes = chance.choice((0.1, 0.4, 1.0))
         self.skew = chance.choice((0, 0, -4, 4, -240, 240, -290, 290, -620, 620))
         self.outages = [self._outage(alias) for alias in aliases for _ in range(chance.choice((0, 0, 1, 2)))]
@@ -82,8 +84,12 @@ class Weather:
         self.counts[kind] += 1
         return True
 
-    def call_fault(self, alias: str, now: float) -> str:
-        """What becomes of a call to a gateway; "" when nothing is wrong with it."""
+    def call_fault(self, alias: str, now: float, *, moving: bool = False) -> str:
+        """What becomes of a call to a gateway; "" when nothing is wrong with it.
+
+        Args:
+            moving: it captures or refunds.
+        """
         if self.over:
             return ""
         away = next((one for one in self.outages if one.alias == alias and one.begin <= now < one.end), None)
@@ -92,10 +98,10 @@ class Weather:
             return {"refused": "call refused", "timeout": "call timeout before effect"}.get(
                 away.manner, "call 5xx before effect"
             )
-        return self._drawn()
+        return self._drawn(self.moving if moving else 1)
 
-    def _drawn(self) -> str:
-        left = self.chance.random()
+    def _drawn(self, times: float) -> str:
+        left = self.chance.random() / times
         for kind in CALL_FAULTS:
             left -= self.rates[kind]
             if left < 0:

@@ -4,7 +4,6 @@ import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 import requests
 from urllib3 import HTTPResponse
@@ -13,13 +12,18 @@ from django_gatewaypay.models import Callback
 
 from .books import Books, Session
 from .crash import point_name
-from .dialects import Dialect, HostedDialect, MollieDialect, StripeDialect
+from .dialects import Dialect
+from .hosted import HostedDialect
+from .mollie import MollieDialect
+from .stripe import StripeDialect
+from .till import GivenBack, Till
 
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["Gateway", "Message", "Wire", "make_gateways"]
+__all__ = ["DIALECTS", "Gateway", "Message", "Wire", "make_gateways"]
 
+DIALECTS: tuple[type[Dialect], ...] = (HostedDialect, StripeDialect, MollieDialect)
 #: Seconds until a callback that was not taken is sent again, as the vendors do for days.
 RETRIES = (15, 60, 300, 900, 3600, 3600, 7200, 7200, 14400)
 #: A callback that is not answered by then has failed.
@@ -49,8 +53,17 @@ class Gateway:
     def __init__(self, world: "World", dialect: type[Dialect], post: Post) -> None:
         self.world = world
         self.alias = dialect.alias
-        self.books = Books(self.alias, world.chance, self.now, self.tell)
-        self.dialect = dialect(self.books)
+        self.till = Till(
+            self.alias,
+            world.chance,
+            now=self.now,
+            later=world.later,
+            tell=self.tell,
+            remembers=dialect.KEY_TTL,
+            returns=dialect.RETURNS,
+        )
+        self.books = Books(self.alias, world.chance, now=self.now, tell=self.tell, reserve=self.till.reserve)
+        self.dialect = dialect(self.books, self.till)
         self.post = post
         self.acknowledged: list[str] = []
 
@@ -61,8 +74,7 @@ class Gateway:
     def serve(self, request: requests.PreparedRequest) -> tuple[int, dict[str, Any]]:
         known, caller = len(self.books.sessions), self.world.at_hand
         body = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
-        path = urlsplit(request.url or "").path
-        answer = self.dialect.serve(request.method or "", path, request.headers, body)
+        answer = self.dialect.serve(request.method or "", request.path_url, request.headers, body)
         for session in list(self.books.sessions.values())[known:]:
             session.order = caller.order if caller else ""
             session.silent = self.world.weather.strikes("no callback at all")
@@ -71,13 +83,13 @@ class Gateway:
 
     # --- Callbacks.
 
-    def tell(self, session: Session, what: str) -> None:
+    def tell(self, session: Session, what: str, given: GivenBack | None = None) -> None:
         """Something happened to a session: it is told, in this gateway's manner."""
-        self.world.log(f"{session.reference} is {what}")
-        # Who says "failed" before the end says what follows until it is heard.
-        if session.silent and not session.declined:
+        self.world.log(f"{session.reference} is {what}{f' by {given.reference}' if given else ''}")
+        # Who says "failed" before the end says what follows until it is heard, and who gives money back, how that went.
+        if session.silent and not session.declined and not given:
             return
-        messages = [Message(session, *one) for one in self.dialect.messages(session, what)]
+        messages = [Message(session, *one) for one in self.dialect.messages(session, what, given)]
         late = [one for one in messages if self.world.weather.strikes("callback reordered")]
         overtaken, session.kept_back = session.kept_back, late
         delay = 0.0
@@ -179,7 +191,8 @@ class Wire(requests.adapters.BaseAdapter):
 
     def _exchange(self, request: requests.PreparedRequest, timeout: tuple[float, float]) -> requests.Response:
         world, chance = self.world, self.world.chance
-        fault = world.weather.call_fault(self.gateway.alias, world.clock.now)
+        moving = request.method == "POST" and ("refund" in request.path_url or "capture" in request.path_url)
+        fault = world.weather.call_fault(self.gateway.alias, world.clock.now, moving=moving)
         if fault:
             world.log(f"{request.method} {request.path_url}: {fault}")
         if fault in BEFORE:
@@ -240,5 +253,4 @@ def respond(
 
 def make_gateways(world: "World", post: Post) -> dict[str, Gateway]:
     """All accounts of the shop, by alias."""
-    kinds: tuple[type[Dialect], ...] = (HostedDialect, StripeDialect, MollieDialect)
-    return {kind.alias: Gateway(world, kind, post) for kind in kinds}
+    return {kind.alias: Gateway(world, kind, post) for kind in DIALECTS}

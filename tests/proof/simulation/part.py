@@ -16,8 +16,12 @@ KINDS = {
     "lost": "captured at the gateway, and neither success nor with staff here",
     "double": "an order that was fulfilled more than once",
     "stuck": "neither at its end nor with staff when all had been quiet",
-    "false": "success here without exactly this capture there",
+    "false": "success here without exactly this capture there, or a refund that never was",
+    "over-refunded": "more given back, there or here, than was taken; or twice for one intent; or given and unknown",
+    "over-captured": "more taken of an authorization than staff wanted, or than was reserved",
 }
+#: What is counted in every seed.
+TOTALS = ("payments", "refunds", "captures", "overtakings")
 #: So often a process must have died at every crash point that was ever reached.
 EACH_POINT = 10
 
@@ -44,29 +48,36 @@ class Simulation(Part):
         from .simulation import simulate
 
         sums: dict[str, Counter[str]] = {"faults": Counter(), "visits": Counter(), "crashes": Counter()}
-        payments, overtakings, violations = 0, 0, []
+        totals, violations = Counter[str](), []
         with empty_database(in_memory=True):
             for number in range(chunk["seeds"]):
                 outcome = simulate(chunk["first"] + number, payments=chunk["payments"])
                 for name, counts in sums.items():
                     counts.update(getattr(outcome, name))
-                payments += outcome.payments
-                overtakings += outcome.overtakings
+                totals.update({name: getattr(outcome, name) for name in TOTALS})
                 violations += told(outcome, chunk)
                 progress((number + 1) / chunk["seeds"])
-        return {**sums, "payments": payments, "overtakings": overtakings, "violations": violations}
+        return {**sums, **totals, "violations": violations}
 
     def figures(self, results: Sequence[Mapping[str, Any]], *, quick: bool) -> list[Figure]:
         """How much was tried, what went wrong on purpose, and what must be 0."""
         faults, visits, crashes = (summed(results, name) for name in ("faults", "visits", "crashes"))
         seeds = sum(piece["seeds"] for piece in self.chunks(quick=quick)[: len(results)])
-        payments, failed = sum(one["payments"] for one in results), faults.total()
+        totals = {name: sum(one[name] for one in results) for name in TOTALS}
         rarest = min((crashes[point] for point in visits), default=0)
         return [
             at_least("seeds", seeds, 2_000, quick, "1 and following"),
-            at_least("payments", payments, 100_000, quick, "with a gateway each of three: signed, two events, a hint"),
-            at_least("injected faults", failed, 250_000, quick, listed(faults)),
-            Figure("overtakings", sum(one["overtakings"] for one in results), note="between two statements of another"),
+            at_least(
+                "payments",
+                totals["payments"],
+                100_000,
+                quick,
+                "with a gateway each of three: signed, two events, a hint",
+            ),
+            at_least("refunds", totals["refunds"], 10_000, quick, "by staff, at two desks, through their API"),
+            at_least("captures", totals["captures"], 5_000, quick, "of what was reserved: all, in part, in parts"),
+            at_least("injected faults", faults.total(), 250_000, quick, listed(faults)),
+            Figure("overtakings", totals["overtakings"], note="between two statements of another"),
             Figure("crash points", len(visits), note=listed({point: crashes[point] for point in visits})),
             at_least("crashes at the point with the fewest", rarest, EACH_POINT, quick, ""),
             *zeros(results),

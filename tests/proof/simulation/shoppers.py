@@ -50,6 +50,8 @@ class Shopper:
         if self.started:
             yield self.chance.uniform(3, 60)
             yield from getattr(self, f"_{self.plan}")()
+        if self.started and self.session:
+            self.world.hand_over(self.started["id"], self.session)
 
     # --- Steps.
 

@@ -46,12 +46,27 @@ class Event:
     done: bool = field(compare=False, default=False)
 
 
+class Adapters(SimpleNamespace):
+    """The adapters of a process, each made when it is first asked for, with our wire below it."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(_world=world)
+
+    def __getattr__(self, alias: str) -> Gateway:
+        if alias not in gateways:
+            raise AttributeError(alias)
+        adapter = gateways.create_connection(alias)
+        self._world.lay_wire(adapter)
+        setattr(self, alias, adapter)
+        return adapter
+
+
 class Life:
     """One incarnation of a process: its adapters with their circuits, until it dies."""
 
     def __init__(self, world: "World") -> None:
         self.dead = False
-        self.adapters = world.fresh_adapters()
+        self.adapters = Adapters(world)
 
 
 class Process:
@@ -185,16 +200,6 @@ class World:
 
     # --- Processes, and how they end.
 
-    def fresh_adapters(self) -> SimpleNamespace:
-        """The adapters of a process that has just started, with our wire below them."""
-        kept, gateways._connections = gateways._connections, SimpleNamespace()
-        try:
-            for alias in gateways:
-                self.lay_wire(gateways[alias])
-            return gateways._connections
-        finally:
-            gateways._connections = kept
-
     def perform(self, process: Process, name: str, work: Callable[[], Result], order: str = "") -> Result | None:
         """Let a process do something; None when it died of it."""
         activity = Activity(process, process.life, name, order)
@@ -215,7 +220,8 @@ class World:
         self.visits[point] += 1
         activity = self.at_hand
         assert activity
-        likely = self.weather.crashes * (0.6 / self.visits[point] + 0.006)
+        first = self.visits[point] == 1
+        likely = self.weather.crashes * (0.9 if first else 0.6 / self.visits[point] + 0.006)
         if self.weather.over or self.chance.random() >= likely:
             return
         self.crashes[point] += 1
