@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from django_gatewaypay.models import Capture, Refund
 from django_gatewaypay.money import from_minor
 from django_gatewaypay.testing.books import Refused
 
+from .mail import Mail
 from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
-from .stage import Letter, Observed, Subject, agreeing, fact_of, letters, subjects
+from .stage import Letter, Subject, fact_of, letters, subjects
 
-__all__ = ["AMOUNTS", "HABITS", "KEYS", "TROUBLES", "VERBS", "Staff", "Trouble"]
+__all__ = ["MOVE", "Staff"]
 
 Trouble = str | int
 
@@ -35,10 +37,40 @@ KEYS = ("", "", "a", "b")
 TROUBLES = ("", "", "", "", "", "away", "lost", "lost", "declined", 1, 2, 3, 4)
 #: What one person may give back alone, as the stage's settings have it.
 ALONE = 1500
+#: What staff move, under which key, and what goes wrong in the midst of it.
+MOVE = {
+    "verb": st.sampled_from(VERBS),
+    "amount": st.sampled_from(AMOUNTS),
+    "key": st.sampled_from(KEYS),
+    "final": st.booleans(),
+    "trouble": st.sampled_from(TROUBLES),
+    "habit": st.sampled_from(HABITS),
+}
 
 
-class Staff(Observed):
+class Staff(Mail):
     """Who moves money at the shop, and at the gateway's console."""
+
+    # --- What staff do with the money.
+
+    @rule(subject=subjects, **MOVE, paid=st.booleans())
+    def move(
+        self, subject: Subject, verb: str, amount: int | None, key: str, final: bool, trouble: Trouble, habit: str,
+        paid: bool,
+    ) -> None:  # fmt: skip
+        """Take what is reserved, or give back what was taken: all of it or a part; the shopper may just have paid."""
+        if paid and not (self.fitting("capture") or self.fitting("refund")):
+            self.happen(subject, "success")
+            self.look()
+        verb = verb or ("capture" if self.fitting("capture") else "refund")
+        found = [one for one in self.fitting(verb) if one is subject] or self.fitting(verb) or [subject]
+        self.server.next_refund = habit
+        self.trouble(trouble)
+        self.begins(verb)
+        if verb == "capture":
+            self.capture(found[0], amount, key, final)
+        else:
+            self.refund(found[0], amount, key)
 
     # --- Captures and refunds.
 
@@ -132,11 +164,7 @@ class Staff(Observed):
         for pk, one in [*subject.refunds.items()]:
             if one.waits and one.state == "requested":
                 self.begins("refund: approved" if yes else "refund: withdrawn")
-                actor = get_user_model().objects.get(username="second")
-                if yes:
-                    self.ask(subject, lambda pk=pk: services.approve_refund(pk, actor=actor))  # type: ignore[misc]
-                else:
-                    self.ask(subject, lambda pk=pk: services.withdraw_refund(pk, actor=actor, reason="No."))  # type: ignore[misc]
+                self.ask(subject, partial(answer, pk, yes))
                 approved = Refund.objects.get(pk=pk).approver_id is not None
                 subject.refunds[pk] = replace(one, waits=not approved, alone=not approved)
 
@@ -246,6 +274,15 @@ class Staff(Observed):
     def taken(self, subject: Subject) -> int:
         """What our captures took there."""
         return self.wire.captured[self.books.transactions[subject.pk].gateway_reference]
+
+
+def answer(pk: UUID, yes: bool) -> None:
+    """What the second person says."""
+    actor = get_user_model().objects.get(username="second")
+    if yes:
+        services.approve_refund(pk, actor=actor)
+    else:
+        services.withdraw_refund(pk, actor=actor, reason="No.")
 
 
 def money(amount: int | None) -> Money | None:
