@@ -158,7 +158,7 @@ def test_the_model_is_small_and_knows_nothing_of_the_package() -> None:
     source = PLAIN.read_text()
 
     assert "django" not in source.replace("no Django", "")
-    assert len([line for line in source.splitlines() if line.strip()]) < 110
+    assert len([line for line in source.splitlines() if line.strip()]) < 140
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -13,6 +13,8 @@ RUNS, STEPS, RUNS_IN_A_CHUNK = 10_000, 50, 250
 MOVED = {
     "refunds moved": "money that the gateway has given back because it was asked to",
     "captures moved": "money that the gateway has taken because it was asked to",
+    "approvals": "refunds that a second person has agreed to",
+    "voids": "authorizations that staff have let go, where nothing went wrong",
 }
 OVER = {
     "over-refund": "looked for after each write: more given back than taken, or twice, in our rows or at the gateway",

@@ -128,6 +128,7 @@ class Machine(Staff):
         assert self.died or possible or isinstance(answer, InvalidTransition)
         assert self.died or busy == isinstance(answer, MovementInProgress)
         if possible and not busy:
+            self.stage.tally["voids"] += payment.state == "authorized" and calm
             parts = payment.captured if payment.state == "authorized" else 0
             rest = [Fact(agreed=parts), self.truth(subject)] if parts else self.closing(subject, "canceled")
             self.tell(subject, rest, calm)

@@ -166,6 +166,7 @@ class Staff(Mail):
                 self.begins("refund: approved" if yes else "refund: withdrawn")
                 self.ask(subject, partial(answer, pk, yes))
                 approved = Refund.objects.get(pk=pk).approver_id is not None
+                self.stage.tally["approvals"] += approved
                 subject.refunds[pk] = replace(one, waits=not approved, alone=not approved)
 
     # --- What the bank and the gateway's staff do.
