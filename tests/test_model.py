@@ -146,7 +146,7 @@ def test_a_failure_names_its_seed_and_its_program(monkeypatch: pytest.MonkeyPatc
 
     [violation] = result["violations"]
     assert violation["what"].startswith("seed 7 on sqlite: Violation: invariant 8: ")
-    assert "state.begin()" in violation["what"]
+    assert "state.begin(" in violation["what"]
     assert violation["replay"] == "python -m tests.proof.model seed=7 runs=20 steps=10 db=sqlite"
 
 
