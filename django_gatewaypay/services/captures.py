@@ -148,9 +148,16 @@ class CaptureErrand(Errand[Capture]):
         return gateway.supports_fetch
 
     def find(self, gateway: Gateway, movement: Capture) -> Answer | None:
-        """See `Errand`. By the totals. Once the key is forgotten, none is told again: it may only be slow."""
+        """See `Errand`. By the totals. Once the key is forgotten, none is told again: it may only be slow.
+
+        Nobody knows that the gateway has ever got it: one that counts the payment as paid without it has not.
+        """
         answer = self.ask(gateway, movement)
-        if answer.state is not MovementState.SUBMITTED or _told(answer) is not State.AUTHORIZED:
+        if answer.state is not MovementState.SUBMITTED:
+            return answer
+        if _told(answer) is State.SUCCESS:
+            return _failed(answer, "The gateway has closed the payment without it.")
+        if _told(answer) is not State.AUTHORIZED:
             return answer
         return None if _is_fresh(gateway, movement) else _failed(answer, "The gateway has not captured it.")
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from django.utils import timezone
 
+from django_gatewaypay.lifecycle.late import is_automatic
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.money import InvalidAmount, parse_amount, to_minor
 from django_gatewaypay.sandbox.models import SandboxDelivery, SandboxPayment, SandboxRefund
@@ -290,7 +291,8 @@ def _check_settled_row(books: Books, row: Transaction) -> None:
     hold(17, not overdue, f"{row.pk} is {row.state} after its time")
     hold(16, row.state != State.CREATED, f"{row.pk} was never opened")
     reviewed = told_to_staff(row, books.ledger[row.pk]) & {"late", "duplicate_payment", "hook_dead"}
-    if row.state == State.SUCCESS and not reviewed:
+    went_back = any(is_automatic(one) for one in books.refunds.values() if one.transaction_id == row.pk)
+    if row.state == State.SUCCESS and not reviewed and not went_back:
         order = books.orders.get(row.order_id)
         hold(8, order and order.fulfilments == 1, f"order {row.order_id} is paid by {row.pk} and not fulfilled")
 

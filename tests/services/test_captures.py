@@ -396,6 +396,23 @@ def test_a_no_to_the_second_try_that_was_never_heard_is_a_no(hosted: GatewayServ
     check_books()
 
 
+def test_a_capture_that_was_never_heard_has_failed_where_the_gateway_closes_without_it(
+    hosted: GatewayServer, row: Transaction
+) -> None:
+    """What was captured before is all there will be: it is not waited for, and staff are told of both."""
+    services.capture(row.pk, euros("5.00"), final=False)
+    hosted.script(*UNKNOWN)
+    capture = services.capture(row.pk)
+    hosted.set_status(row.gateway_reference, "success", amount="5.00")
+    hosted.script(Answer.error(422, "not_authorized"))
+    failed = again(capture)
+
+    assert (failed.state, failed.next_attempt_at, "closed" in failed.last_error) == ("failed", None, True)
+    assert (fresh(row).state, fresh(row).captured_minor) == ("held", 500)
+    assert fresh(row).attention_codes == {"mismatch", "capture_failed"}
+    check_books()
+
+
 @pytest.mark.parametrize(("captured", "state"), [("15.00", "succeeded"), ("0", "failed")])
 def test_once_the_key_is_forgotten_the_totals_decide_and_none_is_told_again(
     hosted: GatewayServer, row: Transaction, captured: str, state: str

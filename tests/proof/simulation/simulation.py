@@ -91,9 +91,9 @@ class Simulation(World):
             "ORDERS": f"{MoodyOrders.__module__}.{MoodyOrders.__qualname__}",
             "GATEWAYS": {
                 one.alias: {"BACKEND": one.BACKEND, "OPTIONS": one.OPTIONS, "CAPTURE": word}
-                for one, word in zip(DIALECTS, self.chance.choices(("auto", "manual"), (75, 25), k=3), strict=True)
+                for one, word in zip(DIALECTS, self.chance.choices(("auto", "manual"), (85, 15), k=3), strict=True)
             },
-            "LATE_PAYMENT": self.chance.choice(("review", "fulfil")),
+            "LATE_PAYMENT": self.chance.choice(("review", "fulfil", "refund")),
             "USE_CELERY": self.celery,
             "POLL_AFTER": timedelta(minutes=self.chance.choice((5, 15))),
             "THROTTLES": {"initiate": None, "status": None, "page": None, "staff": None},

@@ -18,7 +18,7 @@ __all__ = ["REFUNDED", "Clerk", "hire"]
 
 Steps = Iterator[float]
 #: Of what was paid or reserved, how many of a hundred get to a clerk.
-REFUNDED, CAPTURED = 25, 95
+REFUNDED, CAPTURED = 27, 95
 NEEDS = ("view_transaction", "refund_transaction", "capture_transaction", "cancel_transaction")
 PASSWORD = "only in this world"
 #: How a refund goes, and how many of a hundred.
@@ -26,7 +26,9 @@ REFUNDS = {"all": 25, "a part": 25, "two parts": 20, "two clerks": 20, "too much
 CAPTURES = {"all": 35, "a part": 20, "two parts": 20, "two clerks": 10, "void": 10, "a part, then void": 5}
 #: What a call of staff may be answered, whatever is wrong with the gateway.
 ANSWERS = frozenset({200, 201, 409, 422, 503})
-TRIES = 8
+#: What is worth another try, and after how long: what is not paid here yet is looked at again in a while.
+AGAIN = {"no answer": 1, "gateway_unavailable": 1, "movement_in_progress": 1, "invalid_transition": 10}
+TRIES = 6
 
 
 def hire() -> None:
@@ -115,9 +117,10 @@ class Clerk:
             self.world.later(delay, lambda: self._send(verb, wish, key), order=self.tag, early=True)
         for _ in range(TRIES):
             reply = self._send(verb, wish, key)
-            if reply and reply.status != 503 and reply.data.get("code") != "movement_in_progress":
+            code = reply.data.get("code") if reply else "no answer"
+            if code not in AGAIN:
                 return
-            yield self.chance.uniform(2, 60)
+            yield self.chance.uniform(2, 60) * AGAIN[code]
 
     def _send(self, verb: str, wish: dict[str, Any], key: str) -> "Reply | None":
         path, headers = f"/payments/transactions/{self.pk}/{verb}/", {**self.proof, "Idempotency-Key": key}

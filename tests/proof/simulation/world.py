@@ -26,6 +26,8 @@ __all__ = ["Activity", "Event", "Process", "World"]
 
 #: So many things may go on at the same time, each begun while the one before it waits.
 AT_ONCE = 4
+#: A crash point that nobody had reached in so many seconds is off the beaten track.
+RARE_AFTER = 900
 Result = TypeVar("Result")
 
 
@@ -220,8 +222,9 @@ class World:
         self.visits[point] += 1
         activity = self.at_hand
         assert activity
-        first = self.visits[point] == 1
-        likely = self.weather.crashes * (0.9 if first else 0.6 / self.visits[point] + 0.006)
+        # Where hardly anybody comes, somebody has to die as well.
+        rare = self.visits[point] == 1 and self.clock.now > RARE_AFTER
+        likely = self.weather.crashes * (0.9 if rare else 0.6 / self.visits[point] + 0.006)
         if self.weather.over or self.chance.random() >= likely:
             return
         self.crashes[point] += 1
