@@ -15,7 +15,7 @@ from django_gatewaypay.services import callbacks, captures, refunds, trips
 from django_gatewaypay.types import MovementState, PaymentUpdate, State
 from tests.proof.model import Model
 from tests.proof.model.crash import Crash, Killed
-from tests.proof.model.machine import play, stage
+from tests.proof.model.machine import Machine, Silence, play, stage
 from tests.proof.model.plain import Expectation, Fact, Payment
 from tests.shop.models import Order
 
@@ -105,6 +105,11 @@ def take_silence_for_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trips, "_keep_trying", fail)
 
 
+def capture_under_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that got no answer is told again under another key."""
+    monkeypatch.setattr(Capture, "gateway_key", property(lambda capture: f"{capture.pk}-{capture.attempts}"))
+
+
 def count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was just captured is added to a total that has it in it already."""
     real = captures._read
@@ -122,9 +127,16 @@ def decide_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 DEFECTS = [
     downgrade, fulfil_twice, believe_any_amount, forget_what_is_owed, believe_anybody,
-    acknowledge_first, renew_the_key, forget_what_is_on_its_way, take_silence_for_a_no, count_twice,
-    decide_alone,
+    acknowledge_first, forget_what_is_on_its_way, count_twice, decide_alone,
 ]  # fmt: skip
+#: What comes to light only where the gateway's answer is lost.
+DEFECTS_IN_SILENCE = [renew_the_key, take_silence_for_a_no, capture_under_any_key]
+
+
+def play_small(world: type[Machine]) -> None:
+    """The same programs, whatever is planted."""
+    with stage() as here:
+        play(here, seed=1, runs=60, steps=30, shrink=False, world=world)
 
 
 @pytest.mark.parametrize("plant", DEFECTS)
@@ -132,9 +144,25 @@ def test_a_planted_defect_is_found(plant: Callable[[pytest.MonkeyPatch], None], 
     """The small size is enough to find each."""
     plant(monkeypatch)
 
-    with stage() as here, pytest.raises(Exception) as caught:  # noqa: PT011 - whatever breaks first
-        play(here, seed=1, runs=60, steps=30, shrink=False)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever breaks first
+        play_small(Machine)
     assert isinstance(caught.value, AssertionError) or "Order" in str(caught.value), caught.value
+
+
+@pytest.mark.parametrize("plant", DEFECTS_IN_SILENCE)
+def test_a_defect_is_found_where_answers_are_lost(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: Any
+) -> None:
+    """So is what needs a gateway that moves money and does not say so."""
+    plant(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        play_small(Silence)
+
+
+def test_lost_answers_alone_break_nothing() -> None:
+    """The same programs without a defect: what is found above is the defect."""
+    play_small(Silence)
 
 
 def test_a_failure_names_its_seed_and_its_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from .mail import Mail
 from .plain import Fact, Intent, Payment, refuse_capture, refuse_refund, total
 from .stage import Letter, Subject, fact_of, letters, subjects
 
-__all__ = ["MOVE", "Staff"]
+__all__ = ["AMOUNTS", "MOVE", "Staff"]
 
 Trouble = str | int
 
@@ -71,6 +71,16 @@ class Staff(Mail):
             self.capture(found[0], amount, key, final)
         else:
             self.refund(found[0], amount, key)
+
+    @rule(subject=subjects, **MOVE, paid=st.booleans())
+    def give_back(self, subject: Subject, verb: str, paid: bool, **details: Any) -> None:
+        """Of all that is done here, this is what is wanted most: Hypothesis draws each rule as often as another."""
+        self.move(subject, verb="refund", paid=paid, **details)
+
+    @rule(subject=subjects, **MOVE, paid=st.booleans())
+    def take(self, subject: Subject, verb: str, paid: bool, **details: Any) -> None:
+        """The same, where money is reserved."""
+        self.move(subject, verb=verb and "capture", paid=paid, **details)
 
     # --- Captures and refunds.
 
