@@ -133,10 +133,10 @@ DEFECTS = [
 DEFECTS_IN_SILENCE = [renew_the_key, take_silence_for_a_no, capture_under_any_key]
 
 
-def play_small(world: type[Machine]) -> None:
+def play_small(world: type[Machine], runs: int) -> None:
     """The same programs, whatever is planted."""
     with stage() as here:
-        play(here, seed=1, runs=60, steps=30, shrink=False, world=world)
+        play(here, seed=1, runs=runs, steps=30, shrink=False, world=world)
 
 
 @pytest.mark.parametrize("plant", DEFECTS)
@@ -145,7 +145,7 @@ def test_a_planted_defect_is_found(plant: Callable[[pytest.MonkeyPatch], None], 
     plant(monkeypatch)
 
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever breaks first
-        play_small(Machine)
+        play_small(Machine, runs=60)
     assert isinstance(caught.value, AssertionError) or "Order" in str(caught.value), caught.value
 
 
@@ -157,12 +157,12 @@ def test_a_defect_is_found_where_answers_are_lost(
     plant(monkeypatch)
 
     with pytest.raises(AssertionError):
-        play_small(Silence)
+        play_small(Silence, runs=20)
 
 
 def test_lost_answers_alone_break_nothing() -> None:
     """The same programs without a defect: what is found above is the defect."""
-    play_small(Silence)
+    play_small(Silence, runs=20)
 
 
 def test_a_failure_names_its_seed_and_its_program(monkeypatch: pytest.MonkeyPatch) -> None:

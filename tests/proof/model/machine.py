@@ -24,7 +24,7 @@ from tests.shop.models import Order
 
 from .plain import OPEN, Fact
 from .staff import AMOUNTS, MOVE, Staff
-from .stage import ALIASES, MANUAL, Stage, Subject, stage, subjects
+from .stage import ALIASES, Stage, Subject, stage, subjects
 
 __all__ = ["Machine", "Silence", "Stage", "play", "stage"]
 
@@ -236,15 +236,12 @@ class Machine(Staff):
 
 
 class Silence(Machine):
-    """The same world, where each program begins with money that was moved, and an answer that was lost."""
+    """The same world, where each program begins with money that was moved, an answer that was lost, and a minute."""
 
-    @initialize(
-        target=subjects,
-        alias=st.sampled_from(ALIASES),
-        verb=st.sampled_from(["refund", "capture"]),
-        amount=st.sampled_from(AMOUNTS),
-    )
-    def begin(self, alias: str, verb: str, amount: int | None) -> Any:
-        """Where money is only reserved, it may be taken first; the answer to the last of it is lost."""
-        taken = [["capture", None, "", True, "", "succeeded"]] if (alias, verb) == (MANUAL, "refund") else []
-        return super().begin(alias, True, [*taken, [verb, amount, "", True, "lost", "succeeded"]])
+    @initialize(target=subjects, alias=st.sampled_from(ALIASES), amount=st.sampled_from(AMOUNTS))
+    def begin(self, alias: str, amount: int | None) -> Any:
+        """Where money is only reserved, it is taken; elsewhere it is given back."""
+        begun = super().begin(alias, True, [["", amount, "", False, "lost", "succeeded"]])
+        self.look()
+        self.tick(61)
+        return begun

@@ -257,14 +257,8 @@ class Staff(Mail):
         covered = self.truth(subject).captured >= row.before_minor + row.amount_minor
         # Where others have captured too, the totals say nothing about who did.
         mine = self.taken(subject) == self.truth(subject).captured
-        told = {"succeeded"} if covered else {"failed", "submitted"} if self.is_short(row) else {"failed"}
+        told = {"succeeded"} if covered else {"failed"}
         return told if mine else {*told, "failed"}
-
-    def is_short(self, row: Capture) -> bool:
-        """The gateway has ended the payment without it: that may be slow, so it is asked about for a month."""
-        session = self.session(self.known[row.transaction_id])
-        over = session is not None and session["status"] == "success"
-        return over and self.truth(self.known[row.transaction_id]).captured < row.before_minor + row.amount_minor
 
     def foreign(self, row: Any) -> Intent:
         """A refund that we have heard of: somebody else made it."""
@@ -280,7 +274,6 @@ class Staff(Mail):
         ends = {one["refund_id"] or number: one["status"] for number, one in self.server.refunds.items()}
         for row in self.books.movements():
             told = row.state == "unknown" and row.next_attempt_at is None
-            told = told or (isinstance(row, Capture) and row.state == "submitted" and self.is_short(row))
             assert row.state in {"succeeded", "failed"} or told, f"{row} is on its way for ever"
             if isinstance(row, Refund) and not told:
                 there = ends.get(row.gateway_reference if row.foreign else str(row.pk), "failed")
