@@ -35,7 +35,10 @@ def test_no_program_departs_from_the_model() -> None:
 
     assert here.tally["runs"] >= RUNS
     assert here.tally["steps"] >= RUNS * STEPS
-    for name in ("initiate", "callback", "callback: again", "callback: forged", "poll", "expire", "cancel", "crash"):
+    for name in (
+        "initiate", "callback", "callback: again", "callback: forged", "poll", "expire", "cancel", "refund", "capture",
+        "crash",
+    ):  # fmt: skip
         assert here.tally[name], f"{name} was not played"
 
 
