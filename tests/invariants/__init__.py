@@ -46,17 +46,23 @@ __all__ = [
 ]
 
 
-def check_books(gateway: GatewayBooks | GatewayServer | None = None, *, since: Books | None = None) -> Books:
+def check_books(
+    gateway: GatewayBooks | GatewayServer | None = None,
+    *,
+    since: Books | None = None,
+    books: Books | None = None,
+) -> Books:
     """Hold every invariant that the books show at any moment, also in the middle of a crash.
 
     Args:
         gateway: its own books are read too.
         since: an earlier reading, which must not have been rewritten.
+        books: a reading of now, if there is one.
 
     Raises:
         Violation: one of them does not hold.
     """
-    books = Books.read()
+    books = books or Books.read()
     for check in OURS:
         check(books)
     if gateway is not None:

@@ -1,4 +1,4 @@
-"""The model test: random programs against the real services, beside a model of sixty lines."""
+"""The model test: random programs against the real services, beside a model in plain Python."""
 
 import traceback
 from collections import Counter
@@ -10,6 +10,16 @@ from tests.proof.frame import Chunk, Figure, Part, Progress
 __all__ = ["Model"]
 
 RUNS, STEPS, RUNS_IN_A_CHUNK = 10_000, 50, 250
+MOVED = {
+    "refunds moved": "money that the gateway has given back because it was asked to",
+    "captures moved": "money that the gateway has taken because it was asked to",
+    "approvals": "refunds that a second person has agreed to",
+    "voids": "authorizations that staff have let go, where nothing went wrong",
+}
+OVER = {
+    "over-refund": "looked for after each write: more given back than taken, or twice, in our rows or at the gateway",
+    "over-capture": "looked for after each write: more taken than reserved or asked for, in our rows or at the gateway",
+}
 
 
 class Model(Part):
@@ -43,17 +53,20 @@ class Model(Part):
                     violations.append({"what": tell(error, chunk), "replay": replay(chunk)})
         finally:
             teardown_databases(databases, verbosity=0)
-        return {"violations": violations, "tally": dict(here.tally)}
+        return {"violations": violations, "tally": {**here.tally, **here.wire.moved}}
 
     def figures(self, results: Sequence[Mapping[str, Any]], *, quick: bool) -> list[Figure]:
         """What was played."""
         tally = sum((Counter(result["tally"]) for result in results), Counter())
         runs, steps = (300, 50) if quick else (RUNS, STEPS)
-        done = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.items()) if name not in {"runs", "steps"})
+        counted = {"runs", "steps", *MOVED, *OVER}
+        done = {name: count for name, count in sorted(tally.items()) if name not in counted}
         return [
             Figure("runs", tally["runs"], f"{runs:,} or more", tally["runs"] >= runs),
             Figure("steps", tally["steps"], f"{runs * steps:,} or more", tally["steps"] >= runs * steps),
-            Figure("what was done", len(tally) - 2, note=done),
+            *[Figure(name, tally[name], "more than 0", tally[name] > 0, MOVED[name]) for name in MOVED],
+            *[Figure(name, tally[name], "0", tally[name] == 0, OVER[name]) for name in OVER],
+            Figure("what was done", len(done), note=", ".join(f"{name} {count:,}" for name, count in done.items())),
         ]
 
 

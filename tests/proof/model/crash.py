@@ -20,10 +20,12 @@ class Crash(AbstractContextManager["Crash"]):
 
     Args:
         writes: how many statements that write there were, committed or not.
+        written: the tables that they named, until somebody clears it.
     """
 
     def __init__(self) -> None:
         self.writes = 0
+        self.written: set[str] = set()
         self.disarm()
 
     def arm(self, commit: int, *, after: bool) -> None:
@@ -63,6 +65,7 @@ class Crash(AbstractContextManager["Crash"]):
         if not sql.startswith(WRITES):
             return execute(sql, params, many, context)
         self.writes += 1
+        self.written.add(sql.split('"', 2)[1])
         if connection.in_atomic_block:
             return execute(sql, params, many, context)
         return self._at_boundary(lambda: execute(sql, params, many, context))
