@@ -62,8 +62,10 @@ def test_money_that_was_moved_twice_is_counted(
 def test_a_figure_is_what_was_counted() -> None:
     """Nothing else decides whether the bar is met."""
     tally = {"runs": 300, "steps": 15_000, "refunds moved": 7, "over-refund": 1}
-    figures = {figure.name: figure for figure in Model().figures([{"tally": tally}], quick=True)}
+    figures = {figure.name: figure for figure in Model().figures([{"tally": tally}], quick=False)}
+    small = {figure.name: figure for figure in Model().figures([{"tally": tally}], quick=True)}
 
+    assert small["captures moved"].met, "the small size may miss what is rare"
     assert (figures["refunds moved"].value, figures["refunds moved"].met) == (7, True)
     assert (figures["captures moved"].value, figures["captures moved"].met) == (0, False)
     assert {name: figures[name].met for name in OVER} == {"over-refund": False, "over-capture": True}

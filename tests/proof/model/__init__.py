@@ -64,7 +64,10 @@ class Model(Part):
         return [
             Figure("runs", tally["runs"], f"{runs:,} or more", tally["runs"] >= runs),
             Figure("steps", tally["steps"], f"{runs * steps:,} or more", tally["steps"] >= runs * steps),
-            *[Figure(name, tally[name], "more than 0", tally[name] > 0, MOVED[name]) for name in MOVED],
+            *[
+                Figure(name, tally[name], "" if quick else "more than 0", quick or tally[name] > 0, MOVED[name])
+                for name in MOVED
+            ],
             *[Figure(name, tally[name], "0", tally[name] == 0, OVER[name]) for name in OVER],
             Figure("what was done", len(done), note=", ".join(f"{name} {count:,}" for name, count in done.items())),
         ]
