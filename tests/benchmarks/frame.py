@@ -81,7 +81,7 @@ class Rounds(Bench):
     entrants: ClassVar[Mapping[str, Entrant]]
     base: ClassVar[str]
     """The entrant whose CPU time is 1."""
-    calls: ClassVar[int] = 200
+    calls: ClassVar[int] = 60
     rounds: ClassVar[int] = 15
 
     def run(self, *, quick: bool) -> Result:

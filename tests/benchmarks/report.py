@@ -141,8 +141,8 @@ def _profiles(profiles: Mapping[str, Any]) -> Iterator[str]:
     for name, kept in profiles.items():
         yield f"### {name}\n\n`make bench PROFILE={name}` · {_where(kept)}\n"
         yield (
-            "Shares of the time on the wall, with the waiting for PostgreSQL in it, while Python's profiler looks on: "
-            "it makes many small functions look dearer than they are.\n"
+            "Shares of the time on the wall, with the waiting for PostgreSQL in it, and of CPU time, while Python's "
+            "profiler looks on: it makes many small functions look dearer than they are.\n"
         )
         yield _profile_table(kept["result"]) + "\n"
 
@@ -195,4 +195,4 @@ def _columns(listed: str) -> str:
     count = len(re.findall(r"\w+\.\w+(?=,|$)", listed))
     if count + inside < 4:
         return listed
-    return f"({count} columns{f', {inside} subqueries' if inside else ''})"
+    return f"({count} columns{f', {inside} EXISTS' if inside else ''})"

@@ -70,7 +70,8 @@ def profile(bench: Rounds, *, quick: bool) -> dict[str, dict[str, float]]:
         for name, runner in runners.items():
             runner.ask("ready")
             runner.ask("measure", calls=min(WARM, calls))
-            found[name] = runner.ask("profile", calls=calls)
+            told = runner.ask("profile", calls=calls)
+            found |= {f"{name}, {clock}": spent for clock, spent in told.items()}
     return found
 
 

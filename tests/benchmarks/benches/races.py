@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from ...proof.frame import REPOSITORY
 from ..frame import Bench, Line, Result
+from ..servers import databases
 
 __all__ = ["RacesBench"]
 
@@ -31,13 +32,13 @@ class RacesBench(Bench):
     def run(self, *, quick: bool) -> Result:
         """See `Bench`. Quick: the copies alone."""
         wanted = [HUNDRED] if quick else [HUNDRED, *CONFLICTS]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, databases(["races"]) as known:
             report = Path(folder) / "report.xml"
             told = [f"{FILE}::{name}" for name in wanted]
             subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *told],
                 cwd=REPOSITORY,
-                env={**os.environ, "GATEWAYPAY_TEST_DB": "postgres"},
+                env={**os.environ, "GATEWAYPAY_TEST_DB": "postgres", "DATABASE_URL": known["races"]},
                 stdout=sys.stderr,
                 check=False,
             )

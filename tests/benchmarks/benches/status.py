@@ -16,7 +16,7 @@ class StatusBench(Rounds):
     name = "status"
     title = "The status of a payment is read"
     base = "plain"
-    calls = 400
+    calls = 200
     entrants: ClassVar[Mapping[str, Entrant]] = {
         "plain": Entrant(f"{HERE}.floor:Status", "a Django view, `values_list` of six columns"),
         "ours": Entrant(f"{HERE}.ours:Status", "ours, by the owner's token, limited by address", ours=True),
