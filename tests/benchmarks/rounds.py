@@ -126,8 +126,9 @@ def find_pythons(entrants: Mapping[str, Entrant], *, rivals: bool) -> tuple[dict
 def _fetch(rival: str, wanted: bool) -> str:
     if not wanted:
         raise LookupError("rivals are left out when quick")
+    python = ".".join(map(str, sys.version_info[:2]))
     try:
-        return environment(f"bench-{rival}", [*RIVALS[rival][0], *BESIDE])
+        # An environment for each Python: a rival runs on the same one as we do.
+        return environment(f"bench-{rival}-{python}", [*RIVALS[rival][0], *BESIDE])
     except subprocess.CalledProcessError as error:
-        python = ".".join(map(str, sys.version_info[:2]))
         raise LookupError(f"pip could not install it for Python {python} and {BESIDE[0]}") from error
