@@ -1,6 +1,6 @@
 # Every target sets itself up: a machine needs Python 3.11 or newer, and make.
 
-.PHONY: help demo test prove check docs clean
+.PHONY: help demo test prove bench check docs clean
 .DEFAULT_GOAL := help
 
 # The first interpreter that really runs, is new enough and can make an environment.
@@ -15,6 +15,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 QUICK ?=
 PART ?=
+PROFILE ?=
 
 export PORT
 export PYTHONUTF8 := 1
@@ -55,6 +56,9 @@ test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with its cov
 
 prove: $(VENV)/prove.stamp  ## the long proof, resumable; QUICK=1 within minutes, PART="simulation storms" alone
 	$(BIN)/python -m tests.proof $(if $(QUICK),--quick) $(PART)
+
+bench: $(VENV)/bench.stamp  ## the performance page of the documentation; QUICK=1 within a minute, PART="callback status" alone
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(PROFILE),--profile $(PROFILE)) $(PART)
 
 check: $(VENV)/check.stamp  ## lint, format, types, rooms, migrations
 	$(BIN)/ruff check .

@@ -67,7 +67,8 @@ class Part(ABC):
 def commit() -> str:
     """The commit that is checked out; a "+" says that files were changed since."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!docs/reference/proof*")
+    ours = (":!docs/reference/proof*", ":!docs/reference/performance*", ":!docs/_static/performance")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *ours)
     return (head or "unknown") + ("+" if changed else "")
 
 

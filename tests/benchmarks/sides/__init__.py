@@ -1,0 +1,1 @@
+"""Who is measured: the floors, the rivals, and this package."""

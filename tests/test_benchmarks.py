@@ -1,0 +1,254 @@
+"""The room of the benches: what it measures is counted here, and no time is judged."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks import __main__ as command
+from tests.benchmarks.benches import BENCHES
+from tests.benchmarks.benches.races import outcomes
+from tests.benchmarks.chart import draw
+from tests.benchmarks.frame import Rounds, typical
+from tests.benchmarks.profiling import group_of, profiled
+from tests.benchmarks.report import Place, keep, shortened
+from tests.benchmarks.rounds import find_pythons
+from tests.benchmarks.side import Process, Side
+from tests.benchmarks.targets import TARGETS
+
+MACHINE = {"cores": 2, "system": "Linux", "python": "3.13.0"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A documentation that nobody has written yet."""
+    return Place(tmp_path / "reference", tmp_path / "charts")
+
+
+def status(ours: float, *, commit: str = "aaaa", asked: int = 1) -> dict[str, Any]:
+    """What a run of the status bench has kept: the plain view takes 1, on a steady machine."""
+    samples = {"plain": 1.0, "ours": ours}
+    sides = {
+        name: {
+            "versions": {"Django": "5.2"},
+            "samples": [{"cpu": cpu, "yardstick": 1.0}] * 3,
+            "fresh": ["SELECT 1"] * asked,
+            "counts": {"calls": 3},
+        }
+        for name, cpu in samples.items()
+    }
+    result = {"calls": 1, "rounds": 3, "sides": sides, "missing": {}}
+    return {"commit": commit, "machine": MACHINE, "servers": {}, "seconds": 1, "result": result}
+
+
+def rows(place: Place, target: str) -> list[str]:
+    return [line for line in place.page.read_text().splitlines() if line.startswith(f"| {target} |")]
+
+
+# --- The benches themselves.
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", [name for name, bench in BENCHES.items() if isinstance(bench, Rounds)])
+def test_the_quick_form_has_its_figures(name: str) -> None:
+    """Every entrant but the rivals is called, each call has its effect, and the figures can be read."""
+    bench = BENCHES[name]
+    assert isinstance(bench, Rounds)
+    result = json.loads(json.dumps(bench.run(quick=True)))
+
+    rivals = {who for who, entrant in bench.entrants.items() if entrant.rival}
+    assert set(result["sides"]) == set(bench.entrants) - rivals
+    assert set(result["missing"]) == rivals
+    assert all(side["counts"]["calls"] == 16 and side["fresh"] for side in result["sides"].values())
+    assert all(line.target in TARGETS for line in bench.lines(result))
+    assert all(figure > 0 for figure in bench.bars(result).values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_races_are_run_and_read() -> None:
+    """The quick form has the hundred copies, and says of the rest that nobody has run it."""
+    bench = BENCHES["races"]
+    lines = bench.lines(bench.run(quick=True))
+
+    assert [line.met for line in lines] == [True, None, None, None]
+
+
+def test_what_failed_in_a_race_is_not_met(tmp_path: Path) -> None:
+    """A test that failed or broke is no pass."""
+    report = tmp_path / "report.xml"
+    cases = {"test_callback_and_poll_never_disagree": "<failure/>", "test_a_hundred_copies_of_one_callback_are_one": ""}
+    told = "".join(f'<testcase name="{name}">{inside}</testcase>' for name, inside in cases.items())
+    report.write_text(f"<testsuites><testsuite>{told}</testsuite></testsuites>")
+    lines = BENCHES["races"].lines({"seen": outcomes(report)})
+
+    assert [(line.figure, line.met) for line in lines[:2]] == [("passed", True), ("failed", False)]
+
+
+def test_rivals_are_left_out_when_quick() -> None:
+    """They would have to be fetched; the page says that they did not run."""
+    bench = BENCHES["callback"]
+    assert isinstance(bench, Rounds)
+    pythons, missing = find_pythons(bench.entrants, rivals=False)
+
+    assert set(missing) == {"django-payments", "django-getpaid"}
+    assert set(pythons) == set(bench.entrants) - set(missing)
+
+
+def test_an_unknown_bench_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is run, and what there is is told."""
+    monkeypatch.setattr("sys.argv", ["benchmarks", "speed"])
+
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "no such bench: speed" in capsys.readouterr().err
+
+
+# --- One entrant.
+
+
+class Counter(Side):
+    """Calls that may have no effect."""
+
+    database = "nobody"
+
+    def __init__(self, *, idle: bool) -> None:
+        self.idle = idle
+        self.effects = 0
+
+    def set_up(self) -> None:
+        """Nothing is needed."""
+
+    def calls(self, count: int) -> Sequence[Callable[[], None]]:
+        return [self.call] * count
+
+    def call(self) -> None:
+        self.effects += not self.idle
+
+    def done(self) -> int:
+        return self.effects
+
+
+def test_a_sample_has_its_time_and_its_yardstick() -> None:
+    """Both are CPU seconds, and both passed."""
+    sample = Process(Counter(idle=False)).measure(3)
+
+    assert set(sample) == {"cpu", "yardstick"}
+    assert all(seconds > 0 for seconds in sample.values())
+
+
+def test_a_call_without_effect_is_no_sample() -> None:
+    """Whoever answers quickly and does nothing is found out."""
+    with pytest.raises(RuntimeError, match="3 calls, and 0 of them had their effect"):
+        Process(Counter(idle=True)).measure(3)
+
+
+def test_the_time_of_a_builtin_is_its_callers() -> None:
+    """What sleeps for a test is the test's."""
+    spent = profiled([lambda: time.sleep(0.02)], time.perf_counter)
+
+    assert next(iter(spent)) == "the shop's hook, and the bench"
+    assert sum(spent.values()) >= 20
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("/x/site-packages/django/db/models/query.py", "Django's ORM"),
+        ("/x/site-packages/django/urls/base.py", "Django's plumbing"),
+        ("/x/django_gatewaypay/views/api.py", "this package"),
+        ("/x/site-packages/psycopg/cursor.py", "PostgreSQL, and psycopg"),
+        ("/usr/lib/python3.13/json/decoder.py", "signature and JSON"),
+        ("/usr/lib/python3.13/copy.py", "the rest of Python and its library"),
+    ],
+)
+def test_a_file_belongs_to_a_group(path: str, group: str) -> None:
+    """The first pattern that fits has it."""
+    assert group_of((path, 1, "f")) == group
+
+
+# --- The figures, and the page.
+
+
+def test_a_ratio_is_the_median_of_its_rounds() -> None:
+    """A round on a machine that was half as fast changes nothing, and neither does an outlier."""
+    told = status(2.0)["result"]
+    slow, odd = {"cpu": 4.0, "yardstick": 2.0}, {"cpu": 90.0, "yardstick": 1.0}
+    told["sides"]["ours"]["samples"] = [slow, odd, {"cpu": 2.0, "yardstick": 1.0}]
+
+    assert typical(told, "ours", "plain") == 2.0
+
+
+@pytest.mark.parametrize(("ours", "word"), [(1.3, "| 1.30 | ≤ 1.3 | met |"), (1.31, "| 1.31 | ≤ 1.3 | **NOT MET** |")])
+def test_the_page_says_what_is_met(place: Place, ours: float, word: str) -> None:
+    """In words, beside the figure, the target and the command."""
+    keep(place, "benches", {"status": status(ours)})
+    cpu, sql = rows(place, "P5")
+
+    assert f"{word} `make bench PART=status` |" in cpu
+    assert "| SQL | 1 | ≤ 1 | met |" in sql
+
+
+def test_one_statement_too_many_is_not_met(place: Place) -> None:
+    """What is asked is counted in the statements that were kept."""
+    keep(place, "benches", {"status": status(1.0, asked=2)})
+
+    assert "| SQL | 2 | ≤ 1 | **NOT MET** |" in rows(place, "P5")[1]
+
+
+def test_every_target_has_a_row(place: Place) -> None:
+    """What nobody has measured says so."""
+    keep(place, "benches", {"status": status(1.0)})
+
+    assert all("**not measured yet**" in rows(place, target)[0] for target in TARGETS if target != "P5")
+
+
+def test_what_was_not_run_stays(place: Place) -> None:
+    """An earlier result keeps its place on the page, with its commit, its machine and its chart."""
+    keep(place, "benches", {"status": status(1.0, commit="aaaa")})
+    keep(place, "benches", {"races": {**status(1.0, commit="bbbb"), "result": {"seen": {}}}})
+    page = place.page.read_text()
+
+    assert "`make bench PART=status` · commit aaaa · 2 cores, Linux, Python 3.13.0" in page
+    assert "`make bench PART=races` · commit bbbb" in page
+    assert os.listdir(place.charts) == ["status.svg"]
+
+
+def test_a_profile_is_shown_in_shares(place: Place) -> None:
+    """Largest first, one column for each entrant."""
+    told = {"ours, CPU": {"Django's ORM": 1.0, "this package": 3.0}}
+    keep(place, "profiles", {"status": {**status(1.0), "result": told}})
+    page = place.page.read_text()
+
+    assert "| where | ours, CPU |\n|---|---|\n| this package | 75% |\n| Django's ORM | 25% |" in page
+
+
+def test_a_chart_is_true_to_scale() -> None:
+    """Half the figure is half the bar; ours is of another colour, and no name breaks out of it."""
+    text = draw("A <look>", {"plain": 1.0, "ours": 2.0}, {"ours"})
+
+    assert '<rect class="theirs" x="170" y="34" width="245.0"' in text
+    assert '<rect class="ours" x="170" y="64" width="490.0"' in text
+    assert "A &lt;look&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("sql", "short"),
+    [
+        ('SELECT "a"."x", "a"."y" FROM "a" WHERE "a"."x" = %s', "SELECT a.x, a.y FROM a WHERE a.x = %s"),
+        (
+            'SELECT "a"."x", "a"."y", "a"."z", EXISTS(SELECT 1 FROM "b" U0) AS "e" FROM "a"',
+            "SELECT (3 columns, 1 EXISTS) FROM a",
+        ),
+        ('INSERT INTO "a" ("x", "y", "z", "w") VALUES (%s, %s, %s, %s)', "INSERT INTO a (…) VALUES (…)"),
+        ('UPDATE "a" SET "x" = %s, "y" = %s WHERE "a"."x" = %s', "UPDATE a SET x, … WHERE a.x = %s"),
+    ],
+)
+def test_a_statement_is_shortened(sql: str, short: str) -> None:
+    """What is left says which table, and by what."""
+    assert shortened(sql) == short
