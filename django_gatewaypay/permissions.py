@@ -14,7 +14,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
 from .conf import settings
-from .models import Transaction
+from .models import Transaction, find
 from .services import access
 
 __all__ = [
@@ -39,7 +39,7 @@ REMEMBERED = 10
 def find_owned(request: Any, text_id: str) -> Transaction | None:
     """The transaction behind an id from a URL, if this visitor may see it."""
     pk = access.parse_id(text_id)
-    row = Transaction.objects.filter(pk=pk).first() if pk else None
+    row = find(Transaction, id=pk) if pk else None
     token = bearer_token(request.headers.get("Authorization", ""))
     if row is None or not may_see(row, user=getattr(request, "user", None), token=token, cookies=request.COOKIES):
         return None

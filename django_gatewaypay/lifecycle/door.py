@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .. import dispatch, schedule
 from ..exceptions import InvalidTransition
-from ..models import Callback, Fulfilment, Transaction, TransactionEvent, update_where
+from ..models import Callback, Fulfilment, Transaction, TransactionEvent, insert, update_where
 from ..types import PaymentSession, PaymentUpdate, Source, State
 from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
 from .late import Overtaken, give_back, late_policy
@@ -67,7 +67,7 @@ def apply_update(
         flags: attention codes to raise.
         verdict: what `actor` has decided about it.
         note: why, in words, for the ledger.
-        known: the row as `read_row(update)` has read it just now; it saves a look where it is still so.
+        known: the row as `read_row(update)` would read it, or did a while ago; it saves a look where it is still so.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
@@ -166,7 +166,7 @@ class Entry:
             row, kind, source=self.source, actor=self.actor, callback=self.callback, note=self.note or note
         )
         event.from_state, event.evidence = before, evidence(self.update) | self._agreement(row, flags)
-        event.save(force_insert=True)
+        insert(event)
 
     def _agreement(self, row: Transaction, flags: frozenset[str]) -> dict[str, Any]:
         """What a person has said: the total that counts as the whole, and the flags that are dealt with."""
@@ -178,9 +178,11 @@ class Entry:
         kind = Fulfilment.Kind(decision.owed or Fulfilment.Kind.FULFIL)
         key = f"fulfil:{row.order_id}" if kind is Fulfilment.Kind.FULFIL else f"release:{row.pk}"
         now = timezone.now()
-        return Fulfilment.objects.create(
+        owed = Fulfilment(
             key=key, kind=kind, order_id=row.order_id, transaction=row, created_at=now, next_attempt_at=now
         )
+        insert(owed)
+        return owed
 
 
 def _settle(row: Transaction, before: str, owed: Fulfilment | None) -> None:

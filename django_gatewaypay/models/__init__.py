@@ -6,7 +6,7 @@ from .ledger import TransactionEvent
 from .letters import Callback, Fulfilment
 from .movements import Capture, Movement, Refund
 from .overview import Home
-from .statements import update_where
+from .statements import find, insert, update_where
 from .transactions import Transaction, TransactionQuerySet, shopper_reason
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "Transaction",
     "TransactionEvent",
     "TransactionQuerySet",
+    "find",
+    "insert",
     "shopper_reason",
     "update_where",
 ]

@@ -1,12 +1,53 @@
-"""Statements for the busiest rows: Django's own `get()` and `update()` build theirs anew each time."""
+"""Statements for the busiest rows: Django's own `get()`, `save()` and `update()` build theirs anew each time."""
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, models, router
 
-__all__ = ["condition", "prepared", "update_where"]
+__all__ = ["condition", "find", "insert", "prepared", "update_where"]
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def find(model: type[Row], **where: Any) -> Row | None:
+    """`filter(**where).first()` for plain values of which there is one row at most."""
+    using = router.db_for_read(model)
+    rows = model._default_manager.using(using).raw(
+        _select_sql(using, model, tuple(where)), prepared(using, model, where)
+    )
+    return next(iter(rows), None)
+
+
+@cache
+def _select_sql(using: str, model: type[models.Model], where: tuple[str, ...]) -> str:
+    sql, _ = model._default_manager.using(using).order_by().query.get_compiler(using).as_sql()
+    return f"{sql} WHERE {' AND '.join(condition(using, model, name) for name in where)}"
+
+
+def insert(row: models.Model) -> None:
+    """`save(force_insert=True)` of a row whose values are all plain; it sends no signals."""
+    model, using = type(row), router.db_for_write(type(row), instance=row)
+    connection, meta = connections[using], type(row)._meta
+    fields = [field for field in meta.concrete_fields if row.pk is not None or not field.primary_key]
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(using, model, with_key=row.pk is not None), values)
+        if row.pk is None:
+            returns = connection.features.can_return_columns_from_insert
+            row.pk = cursor.fetchone()[0] if returns else cursor.lastrowid
+    row._state.adding, row._state.db = False, using
+
+
+@cache
+def _insert_sql(using: str, model: type[models.Model], *, with_key: bool) -> str:
+    connection, meta = connections[using], model._meta
+    quote, key = connection.ops.quote_name, str(meta.pk.column)
+    columns = [quote(str(field.column)) for field in meta.concrete_fields if with_key or not field.primary_key]
+    returns = not with_key and connection.features.can_return_columns_from_insert
+    into, values = f"{quote(meta.db_table)} ({', '.join(columns)})", ", ".join(["%s"] * len(columns))
+    return f"INSERT INTO {into} VALUES ({values})" + (f" RETURNING {quote(key)}" if returns else "")  # noqa: S608
 
 
 def update_where(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:

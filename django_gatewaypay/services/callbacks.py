@@ -15,7 +15,7 @@ from moneyed import Money
 from ..conf import settings
 from ..exceptions import GatewayError, MovementInProgress, UnknownGateway
 from ..lifecycle import Outcome, apply_update, hear_failed_capture, hear_refund, read_row, settle_captures
-from ..models import Callback, Refund, Transaction
+from ..models import Callback, Refund, Transaction, insert
 from ..registry import gateways
 from ..schedule import CLAIM_LEASE, ask_movement_at, backoff_delay
 from ..types import CallbackRequest, MovementState, PaymentUpdate, RefundState, RefundUpdate, Source, State
@@ -79,7 +79,7 @@ def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> Callb
     )
     try:
         with transaction.atomic():
-            row.save(force_insert=True)
+            insert(row)
     except IntegrityError:
         logger.info("duplicate gateway=%s event=%r", alias, row.event_id)
         return None

@@ -21,7 +21,7 @@ from ..exceptions import (
     UnknownGateway,
 )
 from ..gateways.base import Gateway
-from ..models import Transaction, TransactionEvent
+from ..models import Transaction, TransactionEvent, insert
 from ..money import InvalidAmount, to_minor
 from ..orders import Quote, order_handler
 from ..registry import gateways
@@ -245,15 +245,17 @@ def _insert(wish: Wish, quote: Quote, minor: int, manual: bool, user: Any) -> Tr
     row.token_hash = access.hash_token(access.mint_token(row.pk))
     # Durable: inside somebody's transaction this commit would not be one.
     with transaction.atomic(durable=True):
-        row.save(force_insert=True)
-        TransactionEvent.objects.create(
-            transaction=row,
-            kind=TransactionEvent.Kind.MOVED,
-            version=0,
-            to_state=State.CREATED,
-            source=Source.INITIATE,
-            actor=user,
-            created_at=now,
+        insert(row)
+        insert(
+            TransactionEvent(
+                transaction=row,
+                kind=TransactionEvent.Kind.MOVED,
+                version=0,
+                to_state=State.CREATED,
+                source=Source.INITIATE,
+                actor=user,
+                created_at=now,
+            )
         )
     return row
 

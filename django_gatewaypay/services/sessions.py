@@ -94,7 +94,7 @@ def _land(row: Transaction, session: PaymentSession) -> Transaction:
         gateway_reference=session.gateway_reference,
         payment_reference=session.payment_reference,
     )
-    outcome = apply_update(row.pk, opened, source=Source.INITIATE, session=session)
+    outcome = apply_update(row.pk, opened, source=Source.INITIATE, session=session, known=row)
     if match_waiting_callbacks(outcome.transaction):
         return Transaction.objects.get(pk=row.pk)
     return outcome.transaction
