@@ -60,7 +60,7 @@ def facts(outcome: Outcome) -> list[Any]:
 @pytest.mark.checker
 def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view that answers first and keeps the message afterwards loses some."""
-    monkeypatch.setattr(callbacks.services, "receive_callback", lambda alias, message: [])
+    monkeypatch.setattr(callbacks.services, "keep_callback", lambda alias, message: [])
 
     assert hunt("acknowledged and not kept", seeds=3)
 
@@ -137,9 +137,9 @@ def many_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("many_refunds")
 def test_whatever_goes_back_is_counted() -> None:
     """Staff refund and capture, and the books are right."""
-    outcomes = [simulate(seed, payments=PAYMENTS) for seed in (104, 111)]
+    outcomes = [simulate(seed, payments=PAYMENTS) for seed in (107, 119, 124)]
 
-    assert [outcome.violations for outcome in outcomes] == [[], []]
+    assert [outcome.violations for outcome in outcomes] == [[], [], []]
     assert sum(outcome.refunds for outcome in outcomes) > 3
     assert sum(outcome.captures for outcome in outcomes)
 
