@@ -367,6 +367,15 @@ def test_two_late_payments_of_one_order_are_not_both_fulfilled() -> None:
     assert (order.fulfilments, second.attention_codes) == (1, {"late", "duplicate_payment"})
 
 
+def test_a_payment_that_has_fulfilled_its_order_does_not_do_so_again() -> None:
+    """Whoever says so once more has decided nothing, and nobody is in anybody's way."""
+    row = make_transaction(State.SUCCESS)
+    outcome = apply_update(row.pk, says(None), source=Source.SYSTEM, verdict=Verdict(fulfil=True))
+
+    assert (outcome.decision.kind, outcome.decision.owed) == (None, None)
+    assert Fulfilment.objects.get().key == f"fulfil:{row.order_id}"
+
+
 def test_an_authorization_that_is_let_go_after_its_time_was_canceled() -> None:
     """How long it lives is the gateway's business; EXPIRE_AFTER was the shopper's time."""
     row = make_transaction(State.AUTHORIZED, expires_at=timezone.now() - timedelta(days=2))

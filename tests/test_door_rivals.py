@@ -14,7 +14,7 @@ from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
 from django_gatewaypay.lifecycle import apply_update, door, read_row
-from django_gatewaypay.models import Fulfilment, Transaction
+from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
 
@@ -128,6 +128,49 @@ def test_an_older_attempt_does_not_stand_before_a_newer_ones_late_money(settings
 
     order.refresh_from_db()
     assert order.fulfilments == 1
+
+
+@pytest.mark.parametrize("ended", [State.EXPIRED, State.CANCELED, State.FAILED])
+def test_late_money_is_owed_back_where_the_host_says_so(settings: Any, ended: State) -> None:
+    """All of it, in the same commit, with how the payment had ended; the row that is returned knows it too."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": "refund"}
+    row = make_transaction(ended)
+    outcome = apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL, note="by telephone")
+
+    refund, fresh = Refund.objects.get(), Transaction.objects.get()
+    assert (refund.transaction_id, refund.amount_minor, refund.state) == (row.pk, 1999, "requested")
+    assert refund.reason == f"Paid after the payment had ended ({ended})."
+    assert (fresh.state, fresh.late, fresh.attention, fresh.refunding_minor) == ("success", True, "", 1999)
+    assert outcome.transaction.refunding_minor == 1999
+    assert row.events.filter(kind="moved").last().note == "by telephone"
+
+
+@pytest.mark.parametrize(
+    ("ours", "kept"),
+    [("", "{why}"), ("by telephone", "by telephone · {why}")],
+)
+def test_why_late_money_does_not_go_back_is_in_the_ledger(settings: Any, ours: str, kept: str) -> None:
+    """After what whoever brought the news has said; a person has to look."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": "refund"}
+    row = make_transaction(State.EXPIRED, gateway="wallet")
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL, note=ours)
+
+    event, why = row.events.last(), "not given back: the gateway wallet is not in the settings"
+    assert event.note == kept.format(why=why)
+    assert (event.to_state, event.attention, Refund.objects.count()) == ("success", "late", 0)
+
+
+@pytest.mark.parametrize("ended", [State.EXPIRED, State.PENDING])
+def test_what_is_no_late_success_has_nothing_to_give_back(settings: Any, ended: State) -> None:
+    """Neither short money nor money in time says why it stays."""
+    settings.GATEWAYPAY = {**settings.GATEWAYPAY, "LATE_PAYMENT": "refund"}
+    row = make_transaction(ended, gateway="wallet")
+    captured = Money("5.00", "EUR") if ended is State.EXPIRED else row.amount
+    apply_update(row.pk, says(State.SUCCESS, captured=captured), source=Source.POLL, note="by telephone")
+
+    event = row.events.last()
+    assert (event.note, event.to_state) == ("by telephone", "held" if ended is State.EXPIRED else "success")
+    assert Refund.objects.count() == 0
 
 
 def test_a_release_of_another_attempt_is_no_payment() -> None:

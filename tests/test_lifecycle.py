@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from moneyed import Money
 
-from django_gatewaypay.lifecycle import TRANSITIONS, Facts, Verdict, decide
+from django_gatewaypay.lifecycle import TRANSITIONS, Decision, Facts, Verdict, decide
 from django_gatewaypay.lifecycle.decision import LOCAL_MOVES
 from django_gatewaypay.models import Fulfilment, TransactionEvent
 from django_gatewaypay.types import CLOSED_STATES, OPEN_STATES, PaymentUpdate, State
@@ -96,6 +96,34 @@ def test_nothing_new_is_written_nowhere_and_a_contradiction_is_noted() -> None:
 
     assert (again.kind, again.note, silent.kind, silent.note) == (None, "", None, "")
     assert (otherwise.kind, otherwise.note, otherwise.facts) == (Kind.NOTED, "ignored failed", facts(State.SUCCESS))
+
+
+def test_the_end_of_an_open_payment_decides_this_and_nothing_else() -> None:
+    """Each word of the decision, also those that say no."""
+    decision = decide(facts(State.PENDING), says(State.FAILED))
+
+    assert decision == Decision(
+        facts=facts(State.FAILED),
+        kind=Kind.MOVED,
+        owed=Fulfilment.Kind.RELEASE,
+        release_authorization=False,
+        give_back=False,
+        note="",
+    )
+
+
+def test_a_verdict_that_says_nothing_and_a_decision_that_does_nothing_are_empty() -> None:
+    """Nothing is agreed to, revoked, resolved, fulfilled, owed, let go or given back by leaving it out."""
+    silent = Decision(facts=facts(State.PENDING), kind=None)
+
+    assert Verdict() == Verdict(resolved=frozenset(), agreed=None, revoked=None, fulfil=False)
+    assert (silent.owed, silent.release_authorization, silent.give_back, silent.note) == (None, False, False, "")
+
+
+@pytest.mark.parametrize(("agreed", "whole"), [(None, 2000), (500, 500), (2100, 2100), (0, 0)])
+def test_the_whole_is_the_amount_until_a_person_takes_something_else_for_it(agreed: int | None, whole: int) -> None:
+    """Less, more, and also nothing."""
+    assert facts(State.PENDING, agreed=agreed).whole == whole
 
 
 # --- Money.
@@ -205,6 +233,27 @@ def test_money_on_another_session_after_success_raises_a_flag() -> None:
     assert decision.facts == again.facts == replace(known, attention=frozenset({"mismatch"}))
     assert (decision.kind, decision.note) == (Kind.AMENDED, "money on another session")
     assert again.kind is Kind.NOTED
+
+
+@pytest.mark.parametrize(
+    ("captured", "agreed", "state", "reason", "owed"),
+    [
+        (500, 500, State.SUCCESS, "", Fulfilment.Kind.FULFIL),
+        (500, None, State.HELD, "reference_mismatch", None),
+        (500, 400, State.HELD, "reference_mismatch", None),
+        (0, 0, State.HELD, "reference_mismatch", None),
+    ],
+    ids=["complete", "nothing-agreed", "other-agreed", "nothing-taken"],
+)
+def test_money_on_another_session_does_not_take_back_what_is_paid_as_agreed(
+    captured: int, agreed: int | None, state: State, reason: str, owed: Any
+) -> None:
+    """A part that a person takes for the whole is paid; the strange money is flagged either way."""
+    known = facts(State.AUTHORIZED, captured=captured, agreed=agreed, gateway_reference=REFERENCE)
+    decision = decide(known, says(State.SUCCESS, gateway_reference="ps_other"))
+
+    assert decision.facts == replace(known, state=state, reason=reason, attention=frozenset({"mismatch"}))
+    assert (decision.kind, decision.owed) == (Kind.MOVED, owed)
 
 
 def test_the_first_payment_reference_stays() -> None:
@@ -344,6 +393,55 @@ def test_a_second_paid_attempt_is_flagged_also_when_the_first_waits_for_staff() 
     assert (decision.owed, decision.facts.attention) == (Fulfilment.Kind.FULFIL, {"duplicate_payment"})
 
 
+# --- What was written again from the gateway's list.
+
+RECOVERED = frozenset({"recovered"})
+
+
+@pytest.mark.parametrize("before", [State.PENDING, State.EXPIRED])
+@pytest.mark.parametrize(("reason", "attention"), [("", RECOVERED), ("recovered", frozenset()), ("recovered", RECOVERED)])
+def test_a_recovered_payment_waits_for_a_person_to_say_that_it_was_our_price(
+    before: State, reason: str, attention: frozenset[str]
+) -> None:
+    """Its amount is the gateway's own; the reason or the flag alone tells it, and afterwards both do."""
+    known = facts(before, reason=reason, attention=attention)
+    decision = decide(known, says(State.SUCCESS))
+
+    held = {"state": State.HELD, "captured": 2000, "reason": "recovered", "attention": RECOVERED}
+    assert decision.facts == replace(known, **held, late=before is State.EXPIRED)
+    assert (decision.kind, decision.owed) == (Kind.MOVED, None)
+    assert decide(decision.facts, says(State.SUCCESS)).facts == decision.facts
+
+
+def test_other_money_than_a_recovered_row_says_is_the_reason() -> None:
+    """What is wrong with it by any measure is said first; that it was recovered stays in sight."""
+    decision = decide(facts(State.PENDING, attention=RECOVERED), says(State.SUCCESS, captured=OVER))
+
+    assert (decision.facts.state, decision.facts.reason) == (State.HELD, "amount_mismatch")
+    assert decision.facts.attention == {"mismatch", "recovered"}
+
+
+@pytest.mark.parametrize("agreed", [None, 2000])
+@pytest.mark.parametrize(
+    ("reason", "attention", "recovered"),
+    [
+        ("recovered", RECOVERED, True),
+        ("recovered", frozenset(), True),
+        ("amount_mismatch", RECOVERED, True),
+        ("amount_mismatch", frozenset({"mismatch"}), False),
+    ],
+)
+def test_the_price_counts_once_a_person_has_agreed_to_it(
+    agreed: int | None, reason: str, attention: frozenset[str], recovered: bool
+) -> None:
+    """Of a payment that was recovered; any other needs nobody."""
+    held = facts(State.HELD, reason=reason, attention=attention, agreed=agreed)
+    decision = decide(held, says(State.SUCCESS))
+
+    waits = recovered and agreed is None
+    assert (decision.facts.state is State.HELD, decision.owed is None) == (waits, waits)
+
+
 # --- What a person decides.
 
 ACCEPTED = Verdict(resolved=frozenset({"mismatch", "late"}), agreed=500, fulfil=True)
@@ -364,6 +462,22 @@ def test_a_held_payment_that_a_person_takes_is_paid(reason: str, late: bool) -> 
 
     assert decision.facts == facts(State.SUCCESS, captured=500, agreed=500, late=late)
     assert (decision.kind, decision.owed) == (Kind.MOVED, Fulfilment.Kind.FULFIL)
+
+
+def test_one_cent_too_is_paid_when_a_person_takes_it_for_the_whole() -> None:
+    """The least that can be agreed to."""
+    decision = decide(facts(State.HELD, captured=1), PaymentUpdate(), verdict=replace(ACCEPTED, agreed=1))
+
+    assert (decision.facts.state, decision.owed) == (State.SUCCESS, Fulfilment.Kind.FULFIL)
+
+
+def test_a_person_may_fulfil_what_is_late_and_replaced() -> None:
+    """Somebody has looked: that a newer attempt exists does not make it a second payment."""
+    held = facts(State.HELD, late=True, replaced=True, attention=frozenset({"mismatch", "late"}))
+    decision = decide(held, PaymentUpdate(), verdict=ACCEPTED)
+
+    assert (decision.facts.state, decision.owed) == (State.SUCCESS, Fulfilment.Kind.FULFIL)
+    assert decision.facts.attention == frozenset()
 
 
 def test_the_full_amount_too_needs_a_person_once_it_is_held() -> None:
@@ -402,6 +516,21 @@ def test_a_late_success_is_kept_or_fulfilled_as_a_person_says() -> None:
     assert kept.facts == fulfilled.facts == late_success()
     assert (kept.kind, kept.owed) == (Kind.AMENDED, None)
     assert (fulfilled.kind, fulfilled.owed) == (Kind.AMENDED, Fulfilment.Kind.FULFIL)
+
+
+def test_a_fulfilment_that_changes_no_row_is_an_amendment_all_the_same() -> None:
+    """No flag goes and no total moves; what the host is owed is written over the version that was seen."""
+    late = late_success()
+    decision = decide(late, PaymentUpdate(), verdict=Verdict(fulfil=True))
+
+    assert decision == Decision(facts=late, kind=Kind.AMENDED, owed=Fulfilment.Kind.FULFIL)
+
+
+def test_who_fulfils_what_was_no_second_payment_has_dealt_with_that_flag() -> None:
+    """Nobody else has paid by now, so nothing is left to look at."""
+    decision = decide(late_success("late", "duplicate_payment"), PaymentUpdate(), verdict=NOW_FULFIL)
+
+    assert (decision.owed, decision.facts.attention) == (Fulfilment.Kind.FULFIL, frozenset())
 
 
 def test_who_says_fulfil_second_has_decided_nothing() -> None:

@@ -10,6 +10,7 @@ import pytest
 from django_gatewaypay.gateways.http import GatewayClient
 from django_gatewaypay.schedule import (
     CLAIM_LEASE,
+    ask_movement_at,
     backoff_delay,
     first_poll_at,
     knows_key,
@@ -106,7 +107,16 @@ def test_a_question_without_an_answer_comes_again_in_two_minutes() -> None:
     assert is_spread_from(120, lambda: unanswered_delay().total_seconds())
 
 
-@pytest.mark.parametrize(("age", "known"), [(0, True), (44, True), (45, False), (60, False)])
-def test_three_quarters_of_a_keys_life_are_used(age: int, known: bool) -> None:
-    """A clock that is set right meanwhile makes no second payment, and no second refund."""
-    assert knows_key(NOW, NOW + timedelta(minutes=age), timedelta(hours=1)) is known
+def test_a_bank_is_asked_ever_more_calmly_what_became_of_a_refund() -> None:
+    """After five minutes, then after twice as long each time, and at last every twelve hours; spread like any other."""
+    pauses = {0: 300, 1: 600, 2: 1200, 7: 38_400, 8: 43_200, 90: 43_200}
+    for attempts, expected in pauses.items():
+        assert is_spread_from(expected, lambda attempts=attempts: (ask_movement_at(NOW, attempts) - NOW).total_seconds())
+    assert is_spread_from(300, lambda: (ask_movement_at(NOW) - NOW).total_seconds())
+
+
+@pytest.mark.parametrize("life", [timedelta(hours=1), timedelta(hours=24), timedelta(days=30)])
+@pytest.mark.parametrize(("share", "early", "known"), [(0, 0, True), (0.75, 1, True), (0.75, 0, False), (1, 0, False)])
+def test_three_quarters_of_a_keys_life_are_used(life: timedelta, share: float, early: int, known: bool) -> None:
+    """To the microsecond: a clock that is set right meanwhile makes no second payment, and no second refund."""
+    assert knows_key(NOW, NOW + life * share - timedelta(microseconds=early), life) is known

@@ -6,8 +6,10 @@ import pytest
 from django.utils import timezone
 
 from django_gatewaypay import dispatch
+from django_gatewaypay.lifecycle import apply_update
 from django_gatewaypay.models import Fulfilment, Transaction
 from django_gatewaypay.signals import transaction_changed
+from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
 from tests.shop.models import Order
 
@@ -42,6 +44,34 @@ def test_another_orders_payment_keeps_no_stock() -> None:
 
     order.refresh_from_db()
     assert order.releases == 1
+
+
+def give_all_back(row: Transaction) -> None:
+    Transaction.objects.filter(pk=row.pk).update(refunding_minor=row.captured_minor)
+
+
+def test_an_order_that_was_fulfilled_keeps_its_stock_though_its_money_went_back() -> None:
+    """What the shop does with an order that it gave away and refunded is not for a failed attempt to say."""
+    order = make_order()
+    give_all_back(make_transaction("success", order=order))
+    make_transaction("failed", order=order)
+
+    order.refresh_from_db()
+    assert (order.fulfilments, order.releases) == (1, 0)
+
+
+def test_money_that_goes_back_unfulfilled_keeps_no_stock() -> None:
+    """Paid late, fulfilled by nobody and given back; another order's fulfilment changes nothing."""
+    give_all_back(make_transaction("success"))
+    order = make_order()
+    late = make_transaction("expired", order=order)
+    apply_update(late.pk, PaymentUpdate(state=State.SUCCESS, captured=late.amount), source=Source.POLL)
+    late.refresh_from_db()
+    give_all_back(late)
+    make_transaction("failed", order=order)
+
+    order.refresh_from_db()
+    assert (order.fulfilments, order.releases) == (0, 2)
 
 
 def test_the_signal_tells_what_changed_and_its_receivers_cannot_break_anything() -> None:

@@ -36,6 +36,8 @@ MODULES: Mapping[str, Sequence[str]] = {
     "schedule.py": ("tests/test_schedule.py",),
     "gateways/signing.py": ("tests/gateways/test_signing.py",),
     "lifecycle/door.py": ("tests/test_door.py", "tests/test_door_rivals.py"),
+    "lifecycle/reading.py": ("tests/test_reading.py",),
+    "models/statements.py": ("tests/test_statements.py",),
 }
 #: Characters of source whose mutants make a piece.
 SLICE = 1500

@@ -164,6 +164,7 @@ def functions_of(module: Any) -> Iterator[FunctionType]:
     """The functions and methods that the module itself wrote, without what decorates them."""
     for home in [module, *(one for one in vars(module).values() if isinstance(one, type))]:
         for one in vars(home).values():
+            one = getattr(one, "fget", one)  # a property
             while hasattr(one, "__wrapped__"):
                 one = one.__wrapped__
             written_here = isinstance(one, FunctionType) and one.__code__.co_filename == module.__file__

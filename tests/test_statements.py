@@ -1,0 +1,125 @@
+"""Statements that are compiled once: they write what Django's own would, to the rows that are as they have to be."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, router
+from django.db.utils import ConnectionDoesNotExist
+from django.utils import timezone
+
+from django_gatewaypay.models import Callback, Transaction, update_where
+from tests.factories import make_transaction
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+LATER = NOW + timedelta(hours=1)
+
+
+class Sharded:
+    """A host's router that keeps the callbacks elsewhere."""
+
+    def db_for_write(self, model: Any, **_: Any) -> str | None:
+        return "elsewhere" if model is Callback else None
+
+
+def letter(event_id: str, **fields: Any) -> Callback:
+    """A callback that waits for its turn."""
+    given = {"gateway": "hosted", "update": {}, "body_sha256": "", "received_at": NOW, "next_attempt_at": NOW}
+    return Callback.objects.create(event_id=event_id, **{**given, "attempts": 1, **fields})
+
+
+def fields_of(row: Callback) -> dict[str, Any]:
+    return Callback.objects.filter(pk=row.pk).values().get()
+
+
+def test_the_row_that_is_so_is_written_and_no_other() -> None:
+    """Every new value, and nothing besides; the answer is how many rows there were."""
+    mine, other = letter("evt_1"), letter("evt_2")
+    before, untouched = fields_of(mine), fields_of(other)
+    changes = {"state": "dead", "attempts": 7, "next_attempt_at": LATER, "update": {"state": "success"}}
+    written = update_where(Callback, {"id": mine.pk, "state": "received", "attempts": 1}, changes)
+
+    assert written == 1
+    assert fields_of(mine) == {**before, **changes}
+    assert fields_of(other) == untouched
+
+
+@pytest.mark.parametrize("wrong", [{"event_id": "evt_2"}, {"state": "dead"}, {"attempts": 2}, {"next_attempt_at": LATER}])
+def test_one_condition_that_differs_is_enough_to_write_nothing(wrong: dict[str, Any]) -> None:
+    """Each of them has to be so: this is what a compare-and-set compares."""
+    row = letter("evt_1")
+    before = fields_of(row)
+    so = {"event_id": "evt_1", "state": "received", "attempts": 1, "next_attempt_at": NOW}
+    written = update_where(Callback, {**so, **wrong}, {"last_error": "overwritten"})
+
+    assert (written, fields_of(row)) == (0, before)
+    assert update_where(Callback, so, {"last_error": "overwritten"}) == 1
+
+
+def test_all_rows_that_are_so_are_written() -> None:
+    """And counted."""
+    for event_id, state in (("evt_1", "dead"), ("evt_2", "dead"), ("evt_3", "received")):
+        letter(event_id, state=state)
+    written = update_where(Callback, {"state": "dead"}, {"state": "received"})
+
+    assert (written, set(Callback.objects.values_list("state", flat=True))) == (2, {"received"})
+
+
+def test_a_new_value_may_be_none() -> None:
+    """The column is empty then."""
+    row = letter("evt_1")
+    update_where(Callback, {"id": row.pk}, {"next_attempt_at": None})
+
+    assert fields_of(row)["next_attempt_at"] is None
+
+
+def test_a_foreign_key_goes_by_its_own_column() -> None:
+    """As a new value, as none, and as a condition."""
+    row, payment = letter("evt_1"), make_transaction()
+    named = update_where(Callback, {"id": row.pk}, {"transaction_id": payment.pk})
+    kept = fields_of(row)["transaction_id"]
+    freed = update_where(Callback, {"transaction_id": payment.pk}, {"transaction_id": None})
+
+    assert (named, kept, freed, fields_of(row)["transaction_id"]) == (1, payment.pk, 1, None)
+
+
+def test_two_models_and_two_sets_of_fields_do_not_share_a_statement() -> None:
+    """What is compiled once is compiled for these fields, in this order, of this model."""
+    payment, row = make_transaction(), letter("evt_1")
+    update_where(Transaction, {"id": payment.pk}, {"attention": "a", "reason": "b"})
+    update_where(Transaction, {"id": payment.pk}, {"reason": "c", "attention": "d"})
+    update_where(Callback, {"id": row.pk}, {"last_error": "e"})
+    update_where(Callback, {"event_id": "evt_1"}, {"last_error": "f"})
+
+    payment.refresh_from_db()
+    assert (payment.attention, payment.reason, fields_of(row)["last_error"]) == ("d", "c", "f")
+
+
+def test_it_is_one_statement_with_quoted_names() -> None:
+    """A host may have named a table or a column of ours whatever the database allows."""
+    seen: list[tuple[str, Any]] = []
+
+    def look(execute: Any, sql: str, params: Any, *rest: Any) -> Any:
+        seen.append((sql, list(params)))
+        return execute(sql, params, *rest)
+
+    with connection.execute_wrapper(look):
+        update_where(Callback, {"gateway": "hosted", "state": "dead"}, {"attempts": 1, "last_error": "x"})
+
+    [(sql, params)] = seen
+    table = Callback._meta.db_table
+    assert sql == f'UPDATE "{table}" SET "attempts" = %s, "last_error" = %s WHERE "gateway" = %s AND "state" = %s'
+    assert params == [1, "x", "hosted", "dead"]
+
+
+def test_the_hosts_router_says_where_it_is_written(settings: Any) -> None:
+    """Asked for the model at hand, as Django asks it."""
+    payment = make_transaction()
+    settings.DATABASE_ROUTERS = [Sharded()]
+    written = update_where(Transaction, {"id": payment.pk}, {"reason": "here"})
+
+    assert (written, router.db_for_write(Callback)) == (1, "elsewhere")
+    with pytest.raises(ConnectionDoesNotExist):
+        update_where(Callback, {"state": "dead"}, {"last_error": "there"})
