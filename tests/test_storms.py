@@ -84,7 +84,7 @@ def test_an_inbox_that_knows_no_duplicates_is_seen(address: Address, monkeypatch
 
 def test_a_copy_that_is_not_acknowledged_is_seen(address: Address, monkeypatch: Patch) -> None:
     """A redelivery that is refused would be sent for days."""
-    receive = services.receive_callback
+    receive = services.keep_callback
 
     def refuse_copies(alias: str, request: CallbackRequest) -> Any:
         stored = receive(alias, request)
@@ -92,7 +92,7 @@ def test_a_copy_that_is_not_acknowledged_is_seen(address: Address, monkeypatch: 
             raise InvalidSignature
         return stored
 
-    monkeypatch.setattr(services, "receive_callback", refuse_copies)
+    monkeypatch.setattr(services, "keep_callback", refuse_copies)
     told = storms_copies.copies([address], 1, 10, 10, quiet)
 
     assert told["wrong"] == ["9 answers were 400"]
@@ -166,14 +166,14 @@ def trust_any_time(patch: Patch) -> None:
 
 
 def break_on_nul(patch: Patch) -> None:
-    receive = services.receive_callback
+    receive = services.keep_callback
 
     def fragile(alias: str, request: CallbackRequest) -> Any:
         if any("\x00" in value for value in request.headers.values()):
             raise LookupError
         return receive(alias, request)
 
-    patch.setattr(services, "receive_callback", fragile)
+    patch.setattr(services, "keep_callback", fragile)
 
 
 def tell_why(patch: Patch) -> None:
@@ -181,7 +181,7 @@ def tell_why(patch: Patch) -> None:
 
 
 def keep_before_proof(patch: Patch) -> None:
-    receive = services.receive_callback
+    receive = services.keep_callback
 
     def eager(alias: str, request: CallbackRequest) -> Any:
         try:
@@ -191,7 +191,7 @@ def keep_before_proof(patch: Patch) -> None:
             _keep_some_row(alias)
             raise
 
-    patch.setattr(services, "receive_callback", eager)
+    patch.setattr(services, "keep_callback", eager)
 
 
 def _keep_some_row(alias: str) -> None:

@@ -257,7 +257,7 @@ def test_fault_45_a_bad_deploy_for_two_hours(world: World, monkeypatch: pytest.M
     for row, word in ((retried, "success"), (forgotten, "success"), (ended, "expired")):
         world.happen(row, word)
     with monkeypatch.context() as deploy:
-        deploy.setattr("django_gatewaypay.services.receive_callback", broken)
+        deploy.setattr("django_gatewaypay.services.keep_callback", broken)
         # The clock is broken by the same deploy.
         for seconds in RETRIES:
             with time_machine.travel(began + timedelta(seconds=seconds), tick=True):
