@@ -75,6 +75,8 @@ class CertificateChecker:
             (parts.scheme, parts.netloc) in origins
             and bool(CERT_PATH.fullmatch(parts.path))
             and url.endswith(parts.path)
+            # It leaves out line breaks and tabs, wherever they are.
+            and parts.geturl() == url
         )
 
     def _key(self, url: str) -> RSAPublicKey:

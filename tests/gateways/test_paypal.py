@@ -927,6 +927,8 @@ def test_only_paypals_tries_are_fresh(offline: PayPalGateway, server: PayPalServ
         "https://api.paypal.com/v2/x",
         "https://api.paypal.com/v1/notifications/certs/CERT-1?x=1",
         "https://api.paypal.com/v1/notifications/certs/CERT-1#x",
+        "ht\rtps://api.paypal.com/v1/notifications/certs/CERT-1",
+        "https://api.paypal.com/v1/notifications/certs/CERT\t-1",
         "https://[api.paypal.com/v1/notifications/certs/CERT-1",
         "file:///etc/passwd",
     ],
