@@ -399,7 +399,9 @@ RECOVERED = frozenset({"recovered"})
 
 
 @pytest.mark.parametrize("before", [State.PENDING, State.EXPIRED])
-@pytest.mark.parametrize(("reason", "attention"), [("", RECOVERED), ("recovered", frozenset()), ("recovered", RECOVERED)])
+@pytest.mark.parametrize(
+    ("reason", "attention"), [("", RECOVERED), ("recovered", frozenset()), ("recovered", RECOVERED)]
+)
 def test_a_recovered_payment_waits_for_a_person_to_say_that_it_was_our_price(
     before: State, reason: str, attention: frozenset[str]
 ) -> None:

@@ -111,7 +111,9 @@ def test_a_bank_is_asked_ever_more_calmly_what_became_of_a_refund() -> None:
     """After five minutes, then after twice as long each time, and at last every twelve hours; spread like any other."""
     pauses = {0: 300, 1: 600, 2: 1200, 7: 38_400, 8: 43_200, 90: 43_200}
     for attempts, expected in pauses.items():
-        assert is_spread_from(expected, lambda attempts=attempts: (ask_movement_at(NOW, attempts) - NOW).total_seconds())
+        assert is_spread_from(
+            expected, lambda attempts=attempts: (ask_movement_at(NOW, attempts) - NOW).total_seconds()
+        )
     assert is_spread_from(300, lambda: (ask_movement_at(NOW) - NOW).total_seconds())
 
 

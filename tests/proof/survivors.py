@@ -40,11 +40,15 @@ REVIEWED: dict[str, str] = {
     ' -> replaced=getattr(row, "replaced", None),': "Only a success asks for it, and for a success it was read.",
     'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
     ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
-    'lifecycle/door.py rows_for: order_paid=Exists(paid.filter(~Q(transaction=OuterRef("pk")))),'
-    " -> order_paid=Exists(paid.filter(~Q(transaction=None))),": "Who has a fulfilment of its own is a success already, and no success moves.",
-    'lifecycle/door.py rows_for: paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),'
-    " -> paid_too=Exists(others.filter(~Q(pk=None))),": "Who is a success itself moves no more, so nobody asks.",
+    "lifecycle/door.py Entry._write_event: event.save(force_insert=True)"
+    " -> event.save(force_insert=False)": "A line without a key is new, whatever is asked for.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
+    "lifecycle/reading.py read_row: found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])"
+    " -> found = Transaction.objects.using(None).raw(sql, [*values, *prepared(using, Transaction, where)])": "Without a name the manager asks the same router.",
+    "lifecycle/reading.py _select_sql: rows = Transaction.objects.using(using).order_by()"
+    " -> rows = Transaction.objects.using(None).order_by()": "It is compiled for `using` all the same, and never run.",
+    """lifecycle/reading.py _select_sql: return f"{sql} WHERE {' AND '.join(condition(using, Transaction, name) for name in names)}", tuple(values)"""
+    """ -> return f"{sql} WHERE {' and '.join(condition(using, Transaction, name) for name in names)}", tuple(values)""": "Databases read it in either case.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
     "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"
