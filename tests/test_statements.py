@@ -1,14 +1,16 @@
 """Statements that are compiled once: they write what Django's own would, to the rows that are as they have to be."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, router
+from django.db import IntegrityError, connection, router, transaction
 from django.db.utils import ConnectionDoesNotExist
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_gatewaypay.models import Callback, Transaction, update_where
+from django_gatewaypay.models import Callback, Transaction, TransactionEvent, find, insert, statements, update_where
 from tests.factories import make_transaction
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +24,8 @@ class Sharded:
 
     def db_for_write(self, model: Any, **_: Any) -> str | None:
         return "elsewhere" if model is Callback else None
+
+    db_for_read = db_for_write
 
 
 def letter(event_id: str, **fields: Any) -> Callback:
@@ -125,3 +129,113 @@ def test_the_hosts_router_says_where_it_is_written(settings: Any) -> None:
     assert (written, router.db_for_write(Callback)) == (1, "elsewhere")
     with pytest.raises(ConnectionDoesNotExist):
         update_where(Callback, {"state": "dead"}, {"last_error": "there"})
+
+
+# --- New rows.
+
+
+def line(payment: Transaction, **fields: Any) -> TransactionEvent:
+    """A line of the ledger, not written yet."""
+    return TransactionEvent(transaction=payment, kind="noted", version=1, source="poll", created_at=NOW, **fields)
+
+
+def test_a_row_that_chooses_its_key_is_written_as_django_writes_it() -> None:
+    """Every column, JSON, times and empty ones; the key is its own."""
+    given = {"gateway": "hosted", "update": {"a": [1]}, "body_sha256": "x", "received_at": NOW, "next_attempt_at": None}
+    ours, djangos = Callback(event_id="evt_1", **given), Callback(event_id="evt_2", **given)
+    key = ours.pk
+    insert(ours)
+    djangos.save(force_insert=True)
+
+    assert {**fields_of(djangos), "id": key, "event_id": "evt_1"} == fields_of(ours)
+    assert (ours.pk, ours._state.adding, ours._state.db) == (key, False, "default")
+
+
+def test_a_row_whose_key_the_database_chooses_learns_it() -> None:
+    """And is found under it; the next one has another."""
+    payment = make_transaction()
+    first, second = line(payment, evidence={"state": "success"}), line(payment)
+    insert(first)
+    insert(second)
+
+    read = TransactionEvent.objects.get(pk=first.pk)
+    assert (read.evidence, read.transaction_id, read.source) == ({"state": "success"}, payment.pk, "poll")
+    assert (first.pk, second.pk) == tuple(payment.events.order_by("pk").values_list("pk", flat=True))[-2:]
+    assert first.pk < second.pk
+
+
+def test_the_same_row_twice_is_an_error() -> None:
+    """The database says so, as it does to Django."""
+    row = letter("evt_1")
+    twin = Callback(pk=row.pk, event_id="evt_2", gateway="hosted", update={}, body_sha256="", received_at=NOW)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(twin)
+    assert twin._state.adding
+
+
+def test_a_new_row_is_one_statement_with_quoted_names() -> None:
+    """Its key comes back with it."""
+    row = line(make_transaction())
+    with CaptureQueriesContext(connection) as seen:
+        insert(row)
+
+    [sql] = [one["sql"] for one in seen]
+    assert sql.startswith('INSERT INTO "gatewaypay_transactionevent" ("transaction_id", ')
+    assert sql.endswith(') RETURNING "id"')
+
+
+@pytest.fixture
+def returning_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A database that cannot say what it has written."""
+    statements._insert_sql.cache_clear()
+    monkeypatch.setattr(connection.features, "can_return_columns_from_insert", False)
+    yield
+    statements._insert_sql.cache_clear()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL always says it")
+@pytest.mark.usefixtures("returning_nothing")
+def test_a_database_that_returns_nothing_is_asked_for_the_last_key() -> None:
+    """The cursor knows it."""
+    row = line(make_transaction())
+    insert(row)
+
+    assert row.pk == TransactionEvent.objects.latest("pk").pk
+
+
+# --- What is found.
+
+
+def test_a_row_is_found_as_django_finds_it() -> None:
+    """Every field, by one value or by several; None where one of them differs."""
+    row = letter("evt_1", update={"a": 1})
+    letter("evt_2")
+    found = find(Callback, id=row.pk)
+
+    assert {name: getattr(found, name) for name in fields_of(row)} == fields_of(row)
+    assert find(Callback, gateway="hosted", event_id="evt_1") == row
+    assert find(Callback, gateway="other", event_id="evt_1") is None
+    assert find(Callback, gateway="hosted", event_id="evt_3") is None
+
+
+def test_finding_is_one_statement_with_quoted_names() -> None:
+    """Compiled for these fields, in this order, of this model."""
+    row, payment = letter("evt_1"), make_transaction()
+    with CaptureQueriesContext(connection) as seen:
+        found = [find(Callback, id=row.pk), find(Transaction, id=payment.pk), find(Callback, event_id="evt_1")]
+
+    assert found == [row, payment, row]
+    assert [one["sql"].partition(" WHERE ")[2].partition(" = ")[0] for one in seen] == ['"id"', '"id"', '"event_id"']
+
+
+def test_the_hosts_router_says_where_rows_are(settings: Any) -> None:
+    """To write and to read, each asked for."""
+    settings.DATABASE_ROUTERS = [Sharded()]
+    row = Callback(event_id="evt_1", gateway="hosted", update={}, body_sha256="", received_at=NOW)
+
+    with pytest.raises(ConnectionDoesNotExist):
+        insert(row)
+    with pytest.raises(ConnectionDoesNotExist):
+        find(Callback, id=row.pk)
+    assert find(Transaction, id=make_transaction().pk)

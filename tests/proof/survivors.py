@@ -40,8 +40,6 @@ REVIEWED: dict[str, str] = {
     ' -> replaced=getattr(row, "replaced", None),': "Only a success asks for it, and for a success it was read.",
     'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
     ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
-    "lifecycle/door.py Entry._write_event: event.save(force_insert=True)"
-    " -> event.save(force_insert=False)": "A line without a key is new, whatever is asked for.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "lifecycle/reading.py read_row: found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])"
     " -> found = Transaction.objects.using(None).raw(sql, [*values, *prepared(using, Transaction, where)])": "Without a name the manager asks the same router.",
