@@ -1,5 +1,6 @@
 """The door: what one call writes in one commit, and what it never writes."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -198,6 +199,16 @@ def test_what_is_amended_keeps_its_turn_in_the_polling() -> None:
     assert (outcome.moved, fresh.version, fresh.refunded_minor) == (False, 2, 100)
     assert (fresh.poll_attempts, fresh.next_poll_at) == (3, row.next_poll_at)
     assert row.events.last().kind == Kind.AMENDED
+
+
+def test_a_transaction_that_is_not_there_is_said_to_be_missing() -> None:
+    """And nothing is written for it."""
+    make_transaction(State.PENDING)
+    events = TransactionEvent.objects.count()
+    with pytest.raises(Transaction.DoesNotExist):
+        apply_update(uuid.uuid4(), says(State.FAILED), source=Source.POLL)
+
+    assert TransactionEvent.objects.count() == events
 
 
 def test_another_row_of_the_same_version_is_left_alone() -> None:
