@@ -1,5 +1,6 @@
 """What is done to a payment: a page before it, a reason, a key against double clicks, and words afterwards."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_a_get_shows_and_does_nothing(boss: Client, paid: Transaction, hosted: G
     assert 'name="csrfmiddlewaretoken"' in shown
     assert [request.method for request in hosted.requests] == ["GET"]
     assert (list(Transaction.objects.values()), Refund.objects.count()) == (before, 0)
+
+
+def test_the_way_to_the_page_leads_back_over_the_payment(boss: Client, paid: Transaction) -> None:
+    """Home, the list, this payment by its order, and what is about to be done."""
+    way = page(boss, url(paid, "refund")).partition('<div class="breadcrumbs">')[2].partition("</div>")[0]
+
+    assert re.findall(r'href="([^"]*)"', way) == ["/admin/", LIST, f"{LIST}{paid.pk}/change/"]
+    assert re.sub(r"<[^>]*>", "", way).split(" &rsaquo; ") == [
+        "Home",
+        "Transactions",
+        f"Order {paid.order_id}",
+        "Refund",
+    ]
 
 
 def test_the_page_shows_what_the_gateway_says_now(boss: Client, hosted: GatewayServer) -> None:
