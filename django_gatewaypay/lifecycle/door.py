@@ -79,8 +79,9 @@ def apply_update(
         late_payment, why_not = late_policy(row)
         told = _name_the_end(row, update)
         decision = decide(_facts_of(row), told, local=local, late_payment=late_payment, flags=flags, verdict=verdict)
+        said = entry
         if why_not and decision.facts.state is State.SUCCESS:
-            entry = replace(entry, note=" · ".join(filter(None, (note, why_not))))
+            said = replace(entry, note=" · ".join(filter(None, (note, why_not))))
         if session and not row.next_action and decision.kind is not Kind.MOVED:
             decision = replace(decision, kind=Kind.AMENDED)
         if decision.kind is Kind.NOTED and source is not Source.CALLBACK:
@@ -90,7 +91,7 @@ def apply_update(
         stale, known = known is not None and decision.kind not in COMPARED, None
         if stale:
             continue  # nothing would be compared at the write: it is decided upon what is so now
-        if entry.write(row, decision):
+        if said.write(row, decision):
             return Outcome(row, decision, moved=decision.kind is Kind.MOVED)
         time.sleep(random.uniform(0, 0.002 * (race + 1)))  # noqa: S311 - spreads rivals, guards nothing
     raise InvalidTransition("Too many changes at once; try again.")
