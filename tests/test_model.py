@@ -22,7 +22,7 @@ from tests.shop.models import Order
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 # `.ci/run` plays 300 x 50 in the quick proof, on two cores and without measuring coverage.
-RUNS, STEPS = 40, 50
+RUNS, STEPS = 20, 50
 PLAIN = Path(__file__).parent / "proof" / "model" / "plain.py"
 
 
