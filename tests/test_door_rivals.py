@@ -13,7 +13,8 @@ from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import apply_update, door, read_row
+from django_gatewaypay.lifecycle import Verdict, apply_update, door, read_row
+from django_gatewaypay.lifecycle.reading import suffices
 from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -242,6 +243,31 @@ def test_a_row_that_the_caller_has_read_is_believed_only_where_it_is_compared(sa
     event = row.events.order_by("pk").last()
     assert (outcome.transaction.state, outcome.moved) == ("success", False)
     assert (event.kind, event.from_state, event.to_state) == ("noted", "success", "success")
+
+
+@pytest.mark.parametrize("by", ["the door", "a list"])
+def test_a_row_that_does_not_say_enough_is_read_again(by: str) -> None:
+    """A second payment of an order is told to staff, whoever has read it in whatever way."""
+    order = make_order()
+    first, second = make_transaction(order=order), make_transaction(order=order, gateway="second")
+    paid = says(State.SUCCESS, captured=first.amount)
+    apply_update(first.pk, paid, source=Source.POLL)
+    known = read_row(paid, id=second.pk) if by == "the door" else Transaction.objects.get(pk=second.pk)
+    outcome = apply_update(second.pk, paid, source=Source.POLL, known=known)
+
+    assert (outcome.transaction.state, outcome.transaction.attention) == ("success", "duplicate_payment")
+    assert Fulfilment.objects.filter(kind="fulfil").count() == 1
+
+
+def test_a_persons_word_is_weighed_against_what_is_so_now() -> None:
+    """Who fulfils a second payment all the same does not rely on a row that was read for something else."""
+    row = make_transaction()
+    update = says(State.SUCCESS, captured=row.amount)
+
+    assert suffices(read_row(update, id=row.pk), update)
+    assert not suffices(read_row(update, id=row.pk), update, Verdict(fulfil=True))
+    assert not suffices(row, update)
+    assert suffices(row, says(State.PENDING))
 
 
 def test_a_row_that_the_caller_has_read_is_not_read_again(django_assert_num_queries: Any) -> None:

@@ -57,7 +57,8 @@ class CompareForm(forms.Form):
     def __init__(self, data: Any = None) -> None:
         today, aliases = local_day(), list(settings.GATEWAYS)
         super().__init__(data, initial={"gateways": aliases, "since": today - timedelta(days=1), "until": today})
-        self.fields["gateways"].choices = [(alias, alias) for alias in aliases]  # type: ignore[attr-defined]
+        offered: forms.MultipleChoiceField = self.fields["gateways"]  # type: ignore[assignment]  # declared above as one
+        offered.choices = [(alias, alias) for alias in aliases]
 
     def clean(self) -> dict[str, Any]:
         """The days in their order, and not too many of them."""

@@ -17,7 +17,7 @@ from ..models import Callback, Fulfilment, Transaction, TransactionEvent, insert
 from ..types import PaymentSession, PaymentUpdate, Source, State
 from .decision import NO_VERDICT, Decision, Facts, Kind, Verdict, decide
 from .late import Overtaken, give_back, late_policy
-from .reading import read_row
+from .reading import read_row, suffices
 
 __all__ = ["Outcome", "apply_update"]
 
@@ -67,13 +67,15 @@ def apply_update(
         flags: attention codes to raise.
         verdict: what `actor` has decided about it.
         note: why, in words, for the ledger.
-        known: the row as `read_row(update)` would read it, or did a while ago; it saves a look where it is still so.
+        known: the row as somebody has read it; it saves a look where it says enough, and is still so.
 
     Raises:
         Transaction.DoesNotExist: there is no such transaction.
         InvalidTransition: too many others changed the row at the same time.
     """
     entry = Entry(update, source, session, callback, actor, verdict, note)
+    if known is not None and not suffices(known, update, verdict):
+        known = None
     for race in range(MAX_RACES):
         row = known or _read(transaction_id, update, verdict)
         late_payment, why_not = late_policy(row)

@@ -7,11 +7,11 @@ from django.db import router
 from django.db.models import Exists, OuterRef, Q
 
 from ..models import Fulfilment, Transaction
-from ..models.statements import condition, prepared
+from ..models.statements import prepared, select_sql
 from ..types import PaymentUpdate, State
 from .decision import NO_VERDICT, Verdict
 
-__all__ = ["read_row"]
+__all__ = ["read_row", "suffices"]
 
 
 def read_row(update: PaymentUpdate, verdict: Verdict = NO_VERDICT, **where: Any) -> Transaction | None:
@@ -20,19 +20,26 @@ def read_row(update: PaymentUpdate, verdict: Verdict = NO_VERDICT, **where: Any)
     Args:
         where: values by field; of several transactions it is one, and always the same.
     """
-    # The end of a payment in part may be the end of what was agreed, and so may a person's word.
-    told = update.state is not None and update.state.rank >= State.EXPIRED.rank
-    asks = bool(told or update.captured or verdict != NO_VERDICT)
-    using = router.db_for_read(Transaction)
-    sql, values = _select_sql(using, tuple(where), siblings=asks, anybody=asks and verdict.fulfil)
+    using, siblings = router.db_for_read(Transaction), _asks_siblings(update, verdict)
+    sql, values = _read_sql(using, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)
     found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])
     return min(found, key=lambda row: row.pk, default=None)
 
 
+def suffices(row: Transaction, update: PaymentUpdate, verdict: Verdict = NO_VERDICT) -> bool:
+    """Whether a row that was read some other way says as much as `read_row` would."""
+    return not _asks_siblings(update, verdict) or (verdict == NO_VERDICT and hasattr(row, "paid_too"))
+
+
+def _asks_siblings(update: PaymentUpdate, verdict: Verdict) -> bool:
+    # The end of a payment in part may be the end of what was agreed, and so may a person's word.
+    told = update.state is not None and update.state.rank >= State.EXPIRED.rank
+    return bool(told or update.captured or verdict != NO_VERDICT)
+
+
 @cache
-def _select_sql(using: str, names: tuple[str, ...], *, siblings: bool, anybody: bool) -> tuple[str, tuple[Any, ...]]:
-    """The statement, and the values that stand before those of `names`."""
-    rows = Transaction.objects.using(using).order_by()
+def _read_sql(using: str, names: tuple[str, ...], *, siblings: bool, anybody: bool) -> tuple[str, tuple[Any, ...]]:
+    rows = Transaction.objects.using(using)
     if siblings:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
         newer = Transaction.objects.filter(order_id=OuterRef("order_id"), created_at__gt=OuterRef("created_at"))
@@ -42,5 +49,4 @@ def _select_sql(using: str, names: tuple[str, ...], *, siblings: bool, anybody: 
             paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
             replaced=Exists(newer),
         )
-    sql, values = rows.query.get_compiler(using).as_sql()
-    return f"{sql} WHERE {' AND '.join(condition(using, Transaction, name) for name in names)}", tuple(values)
+    return select_sql(rows, names)

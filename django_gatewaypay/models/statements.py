@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from django.db import connections, models, router
 
-__all__ = ["condition", "find", "insert", "prepared", "update_where"]
+__all__ = ["find", "insert", "prepared", "select_sql", "update_where"]
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -14,16 +14,23 @@ Row = TypeVar("Row", bound=models.Model)
 def find(model: type[Row], **where: Any) -> Row | None:
     """`filter(**where).first()` for plain values of which there is one row at most."""
     using = router.db_for_read(model)
-    rows = model._default_manager.using(using).raw(
-        _select_sql(using, model, tuple(where)), prepared(using, model, where)
-    )
+    rows = model._default_manager.using(using).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))
     return next(iter(rows), None)
 
 
 @cache
-def _select_sql(using: str, model: type[models.Model], where: tuple[str, ...]) -> str:
-    sql, _ = model._default_manager.using(using).order_by().query.get_compiler(using).as_sql()
-    return f"{sql} WHERE {' AND '.join(condition(using, model, name) for name in where)}"
+def _find_sql(using: str, model: type[models.Model], where: tuple[str, ...]) -> str:
+    return select_sql(model._default_manager.using(using), where)[0]
+
+
+def select_sql(rows: models.QuerySet[Any], where: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The statement of a query that has no conditions, with these fields as its conditions.
+
+    Returns:
+        the statement, and the values that stand before those of the fields.
+    """
+    sql, values = rows.order_by().query.get_compiler(rows.db).as_sql()
+    return f"{sql} WHERE {_all_of(rows.db, rows.model, where)}", tuple(values)
 
 
 def insert(row: models.Model) -> None:
@@ -47,7 +54,8 @@ def _insert_sql(using: str, model: type[models.Model], *, with_key: bool) -> str
     columns = [quote(str(field.column)) for field in meta.concrete_fields if with_key or not field.primary_key]
     returns = not with_key and connection.features.can_return_columns_from_insert
     into, values = f"{quote(meta.db_table)} ({', '.join(columns)})", ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {into} VALUES ({values})" + (f" RETURNING {quote(key)}" if returns else "")  # noqa: S608
+    returning = f" RETURNING {quote(key)}" if returns else ""
+    return f"INSERT INTO {into} VALUES ({values}){returning}"  # noqa: S608 - names of our own models
 
 
 def update_where(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
@@ -67,12 +75,15 @@ def update_where(model: type[models.Model], where: Mapping[str, Any], changes: M
 @cache
 def _update_sql(using: str, model: type[models.Model], changes: tuple[str, ...], where: tuple[str, ...]) -> str:
     table = connections[using].ops.quote_name(model._meta.db_table)
-    assigned = ", ".join(condition(using, model, name) for name in changes)
-    required = " AND ".join(condition(using, model, name) for name in where)
-    return f"UPDATE {table} SET {assigned} WHERE {required}"  # noqa: S608 - names of our own models
+    assigned = ", ".join(_term(using, model, name) for name in changes)
+    return f"UPDATE {table} SET {assigned} WHERE {_all_of(using, model, where)}"  # noqa: S608 - names of our own models
 
 
-def condition(using: str, model: type[models.Model], name: str) -> str:
+def _all_of(using: str, model: type[models.Model], names: tuple[str, ...]) -> str:
+    return " AND ".join(_term(using, model, name) for name in names)
+
+
+def _term(using: str, model: type[models.Model], name: str) -> str:
     """A field's column, and the place of its value."""
     return f"{connections[using].ops.quote_name(_field(model, name).column)} = %s"
 

@@ -37,7 +37,7 @@ def profiled(calls: Sequence[Callable[[], None]], clock: Callable[[], float]) ->
         call()
     profiler.disable()
     spent: dict[str, float] = {}
-    for function, taken in own_times(pstats.Stats(profiler).stats):  # type: ignore[attr-defined]
+    for function, taken in own_times(pstats.Stats(profiler).stats):  # type: ignore[attr-defined]  # typeshed has none
         spent[group_of(function)] = spent.get(group_of(function), 0) + taken / len(calls) * 1000
     return dict(sorted(spent.items(), key=lambda one: -one[1]))
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect
 
 from django_gatewaypay.models import Callback, Refund, Transaction
 from django_gatewaypay.services import stepping
@@ -189,14 +189,18 @@ def test_a_refund_without_a_mouse(site: Site, page: Page) -> None:
     assert outline == "solid"
 
 
+def signed_in(context: BrowserContext, page: Page, site: Site) -> BrowserContext:
+    """Another browser of the same person."""
+    known: Any = page.context.cookies()
+    context.add_cookies([{"name": one["name"], "value": one["value"], "url": site.url} for one in known])
+    return context
+
+
 @pytest.mark.parametrize("theme", ["light"], indirect=True)
 def test_the_pages_work_without_javascript(site: Site, page: Page, chromium: Browser) -> None:
     """A strict browser gives money back as well."""
     row = paid(site)
-    context = chromium.new_context(java_script_enabled=False)
-    context.add_cookies(
-        [{"name": one["name"], "value": one["value"], "url": site.url} for one in page.context.cookies()]
-    )  # type: ignore[typeddict-item]
+    context = signed_in(chromium.new_context(java_script_enabled=False), page, site)
     plain = context.new_page()
     plain.goto(f"{site.url}{ADMIN}/transaction/{row.pk}/refund/")
     plain.get_by_label("Why").fill("no script")
@@ -215,10 +219,7 @@ def test_the_books_are_compared_and_mended(
     monkeypatch.setattr(stepping, "WORK_SECONDS", 0)
     row = site.initiate(make_order())
     site.press(row, callback="never")
-    context = chromium.new_context(java_script_enabled=script, color_scheme="dark")
-    context.add_cookies(
-        [{"name": one["name"], "value": one["value"], "url": site.url} for one in page.context.cookies()]
-    )  # type: ignore[typeddict-item]
+    context = signed_in(chromium.new_context(java_script_enabled=script, color_scheme="dark"), page, site)
     plain = context.new_page()
     plain.goto(f"{site.url}{ADMIN}/home/")
     plain.get_by_role("link", name="Compare with the gateways").click()

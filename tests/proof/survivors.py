@@ -43,10 +43,8 @@ REVIEWED: dict[str, str] = {
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
     "lifecycle/reading.py read_row: found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])"
     " -> found = Transaction.objects.using(None).raw(sql, [*values, *prepared(using, Transaction, where)])": "Without a name the manager asks the same router.",
-    "lifecycle/reading.py _select_sql: rows = Transaction.objects.using(using).order_by()"
-    " -> rows = Transaction.objects.using(None).order_by()": "It is compiled for `using` all the same, and never run.",
-    """lifecycle/reading.py _select_sql: return f"{sql} WHERE {' AND '.join(condition(using, Transaction, name) for name in names)}", tuple(values)"""
-    """ -> return f"{sql} WHERE {' and '.join(condition(using, Transaction, name) for name in names)}", tuple(values)""": "Databases read it in either case.",
+    "lifecycle/reading.py _read_sql: rows = Transaction.objects.using(using)"
+    " -> rows = Transaction.objects.using(None)": "Without a name the manager asks the same router.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar(None, bound=models.Model)': "A name for a type.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", bound=None)': "A name for a type.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", )': "A name for a type.",
@@ -63,8 +61,8 @@ REVIEWED: dict[str, str] = {
     " -> row.pk = cursor.fetchone()[0] if (returns) and False else cursor.lastrowid": "SQLite knows its last key either way, and the other database's run of the tests does not.",
     "models/statements.py find: rows = model._default_manager.using(using).raw("
     " -> rows = model._default_manager.using(None).raw(": "Without a name the manager asks the same router.",
-    "models/statements.py _select_sql: sql, _ = model._default_manager.using(using).order_by().query.get_compiler(using).as_sql()"
-    " -> sql, _ = model._default_manager.using(None).order_by().query.get_compiler(using).as_sql()": "It is compiled for `using` all the same, and never run.",
+    "models/statements.py _find_sql: return select_sql(model._default_manager.using(using), where)[0]"
+    " -> return select_sql(model._default_manager.using(None), where)[0]": "Without a name the manager asks the same router.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
     "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"

@@ -1,5 +1,6 @@
 """LATE_PAYMENT = "refund": money that came after the end goes back by itself, once, or a person has to look."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_callback_and_poll_at_once_refund_once(hosted: GatewayServer) -> None:
     for _ in range(ROUNDS):
         row = ended()
         hosted.pay(row.gateway_reference)
-        heard = together(lambda one=row: told(hosted, one), lambda one=row: services.refresh(one.pk))  # type: ignore[misc]
+        heard = together(partial(told, hosted, row), partial(services.refresh, row.pk))
         swept = together(services.sweep, services.sweep)
         assert not [one for one in [*heard, *swept] if isinstance(one, Exception)], (heard, swept)
         told(hosted, row)

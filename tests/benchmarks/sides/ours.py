@@ -153,7 +153,7 @@ class Intake(Whole):
         """Tasks that nobody hears of: what is left is ours."""
         from celery import Task
 
-        class Unsent(Task):  # type: ignore[type-arg]
+        class Unsent(Task):  # type: ignore[type-arg]  # it takes none when it runs
             """Celery's own part of sending is left out."""
 
             def apply_async(self, *args: Any, **kwargs: Any) -> Any:

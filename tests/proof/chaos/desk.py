@@ -31,7 +31,8 @@ def hire() -> None:
     from django.contrib.auth.models import Permission
 
     for name in PEOPLE:
-        person = get_user_model()._default_manager.create_user(username=name, password=PASSWORD)  # type: ignore[attr-defined]
+        people: Any = get_user_model()._default_manager
+        person = people.create_user(username=name, password=PASSWORD)
         person.user_permissions.set(Permission.objects.filter(codename__in=NEEDS))
 
 

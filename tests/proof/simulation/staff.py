@@ -33,10 +33,10 @@ TRIES = 6
 
 def hire() -> None:
     """Two people who may move money; they stay from seed to seed."""
-    users = get_user_model()._default_manager
+    users: Any = get_user_model()._default_manager
     for name in ("ada", "bob"):
         if not users.filter(username=name).exists():
-            person = users.create_user(username=name, password=PASSWORD)  # type: ignore[attr-defined]
+            person = users.create_user(username=name, password=PASSWORD)
             person.user_permissions.set(Permission.objects.filter(codename__in=NEEDS))
 
 
