@@ -126,14 +126,15 @@ def _process(row: Callback) -> Callback.State:
         found = _find_transaction(row, update)
         if found is None:
             return state
-    said = update
+    known: Transaction | None = found
     if update.thin:
-        update = _ask(found, update)
+        # While the gateway was asked, other payments of the order may have come to an end.
+        update, known = _ask(found, update), None
     if is_other_mode(found, update):
         return _put_off(row, Callback.State.UNMATCHED, "It is about test money on a live account, or the reverse.")
     update = hear_dispute(found, update, source=Source.CALLBACK, callback=row)
     try:
-        outcome = _hear(row, found, update, known=found if update is said else None)
+        outcome = _hear(row, found, update, known)
     except MovementInProgress:
         return _put_off(row, Callback.State.UNMATCHED, "It may be about a refund that the gateway has not named yet.")
     follow_up(outcome)
@@ -156,7 +157,7 @@ def _hear(row: Callback, found: Transaction, update: PaymentUpdate, known: Trans
     """What it says about the payment, about one refund and about captures of it, in one commit.
 
     Args:
-        known: `found`, where nothing has happened since it was read for this update.
+        known: `found`, where it was read a moment ago.
     """
     if update.refund is None and not found.capturing_minor:
         return apply_update(found.pk, update, source=Source.CALLBACK, callback=row, known=known)

@@ -9,11 +9,13 @@ from moneyed import Money
 
 from django_gatewaypay import services
 from django_gatewaypay.exceptions import InvalidSignature, MalformedCallback, UnknownGateway
+from django_gatewaypay.lifecycle import apply_update
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.registry import gateways
+from django_gatewaypay.services import callbacks
 from django_gatewaypay.services.callbacks import dump_update, load_update
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, sign
-from django_gatewaypay.types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, State
+from django_gatewaypay.types import CallbackRequest, PaymentUpdate, RefundState, RefundUpdate, Source, State
 from tests.factories import make_order, make_transaction
 from tests.invariants import check_books
 
@@ -161,6 +163,25 @@ def test_a_word_that_the_gateway_keeps_using_goes_to_staff(hosted: GatewayServer
 
     row.refresh_from_db()
     assert (row.state, row.attention) == ("pending", "unknown_state")
+
+
+def test_what_came_true_while_the_gateway_was_asked_counts(hosted: GatewayServer, monkeypatch: Any) -> None:
+    """The order's other payment is paid during the call: this one is the second, and staff are told."""
+    order = make_order()
+    late = make_transaction(State.EXPIRED, order=order, created_at=timezone.now() - timedelta(hours=1))
+    row = services.initiate(str(order.pk)).transaction
+    hosted.pay(row.gateway_reference)
+    ask = callbacks.ask_gateway
+
+    def take_time(found: Transaction) -> PaymentUpdate | None:
+        apply_update(late.pk, PaymentUpdate(state=State.SUCCESS, captured=late.amount), source=Source.POLL)
+        return ask(found)
+
+    monkeypatch.setattr(callbacks, "ask_gateway", take_time)
+    deliver(hosted, row, status="a word of tomorrow", captured="19.99")
+
+    row.refresh_from_db()
+    assert (row.state, "duplicate_payment" in row.attention_codes) == ("success", True)
 
 
 def test_a_thin_callback_waits_while_the_gateway_is_away(hosted: GatewayServer, monkeypatch: Any) -> None:

@@ -1,5 +1,6 @@
 """Starting a payment: once, whatever the shopper, the network and the gateway do."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_gatewaypay import services
@@ -66,6 +68,18 @@ def test_a_payment_is_started_with_the_hosts_price(hosted: GatewayServer) -> Non
         f"{hosted.url}pay/{row.gateway_reference}",
     )
     assert timedelta(minutes=29) < row.expires_at - timezone.now() <= timedelta(minutes=30)
+
+
+def test_the_row_is_not_read_again_when_its_session_has_landed(hosted: GatewayServer) -> None:
+    """It was written a moment ago, and is compared at the write."""
+    order = make_order()
+    with CaptureQueriesContext(connection) as seen:
+        row = services.initiate(str(order.pk), request=guest()).transaction
+
+    assert row.state == "pending"
+    assert not [
+        one["sql"] for one in seen if re.match(r"SELECT .*gatewaypay_transaction\"\.?\"?.* WHERE \"id\"", one["sql"])
+    ]
 
 
 def test_the_token_is_shown_once_and_stored_hashed(hosted: GatewayServer) -> None:

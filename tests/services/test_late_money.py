@@ -12,7 +12,7 @@ from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from django_gatewaypay.types import CallbackRequest, PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
-from tests.invariants import check_books
+from tests.invariants import check_books, check_settled
 from tests.shop.models import Order
 from tests.test_races import together
 
@@ -72,7 +72,7 @@ def test_late_money_goes_back_in_full(hosted: GatewayServer) -> None:
     assert (row.state, row.late, row.attention, str(row.refund_status)) == ("success", True, "", "full")
     assert (refund.state, refund.amount_minor, refund.actor) == ("succeeded", 1999, None)
     assert (line.source, line.actor, line.note) == ("system", None, "Paid after the payment had ended (expired).")
-    check_books(hosted)
+    check_settled(hosted)
 
 
 @pytest.mark.parametrize("before", ["expired", "canceled", "failed"])
