@@ -13,8 +13,7 @@ from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import Verdict, apply_update, door, read_row
-from django_gatewaypay.lifecycle.reading import suffices
+from django_gatewaypay.lifecycle import apply_update, door, read_row
 from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -257,17 +256,6 @@ def test_a_row_that_does_not_say_enough_is_read_again(by: str) -> None:
     outcome = apply_update(row.pk, paid, source=Source.POLL, known=known)
 
     assert (outcome.transaction.state, outcome.transaction.attention) == ("success", "duplicate_payment")
-
-
-def test_a_persons_word_is_weighed_against_what_is_so_now() -> None:
-    """Who fulfils a second payment all the same does not rely on a row that was read for something else."""
-    row = make_transaction()
-    update = says(State.SUCCESS, captured=row.amount)
-
-    assert suffices(read_row(update, id=row.pk), update)
-    assert not suffices(read_row(update, id=row.pk), update, Verdict(fulfil=True))
-    assert not suffices(row, update)
-    assert suffices(row, says(State.PENDING))
 
 
 def test_a_row_that_the_caller_has_read_is_not_read_again(django_assert_num_queries: Any) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.lifecycle import Verdict, apply_update, read_row
+from django_gatewaypay.lifecycle.reading import suffices
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -149,3 +150,22 @@ def test_the_hosts_router_says_where_it_is_read(settings: Any) -> None:
 
     settings.DATABASE_ROUTERS = []
     assert read_row(PAID, id=row.pk) == row
+
+
+@pytest.mark.parametrize(
+    ("update", "verdict", "bare", "read"),
+    [
+        (PaymentUpdate(state=State.AUTHORIZED), Verdict(), True, True),
+        (PAID, Verdict(), False, True),
+        (PAID, Verdict(fulfil=True), False, False),
+        (PaymentUpdate(), Verdict(agreed=500), False, False),
+    ],
+)
+def test_a_row_suffices_that_says_what_the_update_asks(
+    update: PaymentUpdate, verdict: Verdict, bare: bool, read: bool
+) -> None:
+    """A bare one while nobody asks for its order; of a person's word what was read before knows too little."""
+    row = make_transaction()
+
+    assert suffices(row, update, verdict) is bare
+    assert suffices(read_row(PAID, id=row.pk) or row, update, verdict) is read

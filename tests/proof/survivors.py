@@ -41,6 +41,8 @@ REVIEWED: dict[str, str] = {
     'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
     ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
+    "lifecycle/reading.py read_row: sql, values = _read_sql(using, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)"
+    " -> sql, values = _read_sql(None, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)": "Without a name the manager asks the same router.",
     "lifecycle/reading.py read_row: found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])"
     " -> found = Transaction.objects.using(None).raw(sql, [*values, *prepared(using, Transaction, where)])": "Without a name the manager asks the same router.",
     "lifecycle/reading.py _read_sql: rows = Transaction.objects.using(using)"
@@ -59,8 +61,10 @@ REVIEWED: dict[str, str] = {
     " -> returns = None": "SQLite knows its last key either way, and the other database's run of the tests does not.",
     "models/statements.py insert: row.pk = cursor.fetchone()[0] if returns else cursor.lastrowid"
     " -> row.pk = cursor.fetchone()[0] if (returns) and False else cursor.lastrowid": "SQLite knows its last key either way, and the other database's run of the tests does not.",
-    "models/statements.py find: rows = model._default_manager.using(using).raw("
-    " -> rows = model._default_manager.using(None).raw(": "Without a name the manager asks the same router.",
+    "models/statements.py find: rows = model._default_manager.using(using).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))"
+    " -> rows = model._default_manager.using(None).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))": "Without a name the manager asks the same router.",
+    "models/statements.py find: rows = model._default_manager.using(using).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))"
+    " -> rows = model._default_manager.using(using).raw(_find_sql(None, model, tuple(where)), prepared(using, model, where))": "Without a name the manager asks the same router.",
     "models/statements.py _find_sql: return select_sql(model._default_manager.using(using), where)[0]"
     " -> return select_sql(model._default_manager.using(None), where)[0]": "Without a name the manager asks the same router.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
