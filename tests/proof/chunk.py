@@ -25,7 +25,7 @@ def main() -> None:
     django.setup()
     from .parts import find
 
-    said, began = {"commit": commit(), "machine": machine()}, time.monotonic()
+    said, began = {"commit": commit(), "machine": machine(), "began": round(time.time())}, time.monotonic()
     result = find(name).run(work, lambda share: print(f"share {share:.4f}", flush=True))
     said |= {"chunk": work, "result": result, "seconds": round(time.monotonic() - began, 1)}
     half = target.with_suffix(".half")

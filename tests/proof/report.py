@@ -18,7 +18,11 @@ HEAD = """# The proof
 Written by `make prove` and by nobody's hand. Each part runs alone: `make prove PART=simulation`; a run that was cut
 off goes on where it was. {size}
 
+{whole}
+
 """
+#: All parts together, on two cores.
+MINUTES = 120
 
 
 def write(home: Path, *, quick: bool, shown: Iterable[str]) -> bool:
@@ -35,6 +39,8 @@ def write(home: Path, *, quick: bool, shown: Iterable[str]) -> bool:
     data.write_text(json.dumps(told, indent=1) + "\n")
     page.write_text(_page(told, quick=quick))
     chosen = {name: told[name] for name in shown}
+    if not quick and set(chosen) == set(told):
+        chosen["all"] = {"title": "One proof.", "figures": _whole(told)}
     for name, one in chosen.items():
         print(f"\n{name}: {one['title']}")
         for figure in one["figures"]:
@@ -62,9 +68,20 @@ def _tell(name: str, folder: Path, *, quick: bool) -> dict[str, Any]:
         "figures": [asdict(figure) for figure in figures],
         "violations": violations[:20],
         "seconds": round(sum(piece["seconds"] for piece in pieces)),
+        "busy": _busy(pieces),
         "commits": sorted({piece["commit"] for piece in pieces}),
         "machines": _distinct(piece["machine"] for piece in pieces),
     }
+
+
+def _busy(pieces: Sequence[Mapping[str, Any]]) -> int:
+    """The seconds in which one piece or more of them ran; what lies between two runs does not count."""
+    busy, until = 0, 0
+    for piece in sorted(pieces, key=lambda piece: piece["began"]):
+        ended = piece["began"] + piece["seconds"]
+        busy += max(0, ended - max(until, piece["began"]))
+        until = max(until, ended)
+    return round(busy)
 
 
 def _distinct(machines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -73,21 +90,36 @@ def _distinct(machines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _page(told: Mapping[str, Mapping[str, Any]], *, quick: bool) -> str:
     size = "This is the quick size." if quick else "The figures in JSON: [proof.json](proof.json)."
-    return HEAD.format(size=size) + "\n".join(_section(name, one) for name, one in told.items())
+    whole = "" if quick else _table(_whole(told))
+    return HEAD.format(size=size, whole=whole) + "\n".join(_section(name, one) for name, one in told.items())
+
+
+def _whole(told: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Whether it is one proof: of one commit, within the time that it may take."""
+    commits = sorted({commit for one in told.values() for commit in one["commits"]})
+    minutes = round(sum(one["busy"] for one in told.values()) / 60)
+    figures = [
+        Figure("commits", ", ".join(commits), "one", len(commits) == 1),
+        Figure("minutes, without pauses", minutes, f"<= {MINUTES}", minutes <= MINUTES),
+    ]
+    return [asdict(figure) for figure in figures]
 
 
 def _section(name: str, one: Mapping[str, Any]) -> str:
-    rows = "\n".join(_row(figure) for figure in one["figures"])
     machines = "; ".join(f"{m['cores']} cores, {m['system']}, Python {m['python']}" for m in one["machines"])
     lines = [
         f"## {name}: {one['title']}",
-        f"`make prove PART={name}` · commit {', '.join(one['commits'])} · {machines} · {one['seconds']} s of work"
+        f"`make prove PART={name}` · commit {', '.join(one['commits'])} · {machines} · {one['busy'] // 60} min"
         if one["commits"]
         else f"`make prove PART={name}` · **not run at this size yet**",
-        f"| what | figure | bar | | note |\n|---|---|---|---|---|\n{rows}",
+        _table(one["figures"]),
         *_violations(one["violations"]),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _table(figures: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(["| what | figure | bar | | note |\n|---|---|---|---|---|", *map(_row, figures)])
 
 
 def _row(figure: Mapping[str, Any]) -> str:
