@@ -15,9 +15,10 @@ from tests.benchmarks.benches.races import outcomes
 from tests.benchmarks.chart import draw
 from tests.benchmarks.frame import Rounds, typical
 from tests.benchmarks.profiling import group_of, profiled
-from tests.benchmarks.report import Place, keep, shortened
+from tests.benchmarks.report import Place, keep
 from tests.benchmarks.rounds import find_pythons
 from tests.benchmarks.side import Process, Side
+from tests.benchmarks.sql import shortened
 from tests.benchmarks.targets import TARGETS
 
 MACHINE = {"cores": 2, "system": "Linux", "python": "3.13.0"}

@@ -76,7 +76,8 @@ INSERT INTO gatewaypay_transactionevent (
 )
 SELECT
     id, 'moved', step, CASE step WHEN 0 THEN '' ELSE 'created' END, CASE step WHEN 0 THEN 'created' ELSE state END, '',
-    false, '', 0, 0, 0, CASE step WHEN 0 THEN 'initiate' ELSE 'callback' END, '{}', '', NULL, NULL,
+    false, '', 0, 0, 0, CASE step WHEN 0 THEN 'initiate' ELSE 'callback' END, '{}', '',
+    CASE step WHEN 1 THEN md5('callback' || i)::uuid END, NULL,
     created_at + step * interval '1 minute'
 FROM seeds, generate_series(0, 1) AS step ORDER BY created_at;
 

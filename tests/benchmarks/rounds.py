@@ -16,7 +16,7 @@ from ..proof.rivals.part import RIVALS, environment
 from .frame import Entrant, Rounds
 from .servers import databases
 
-__all__ = ["profile", "race"]
+__all__ = ["Runner", "profile", "race", "started"]
 
 #: What a rival needs beside itself to be measured as we are.
 BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}")
@@ -82,15 +82,16 @@ def entered(bench: Rounds, pythons: Mapping[str, str]) -> Iterator[dict[str, Run
         wanted = {name: _database_of(bench.entrants[name]) for name in pythons}
         known = stack.enter_context(databases(wanted.values()))
         yield {
-            name: stack.enter_context(_started(name, bench.entrants[name], python, known[wanted[name]]))
+            name: stack.enter_context(started(name, bench.entrants[name].side, python, known[wanted[name]]))
             for name, python in pythons.items()
         }
 
 
 @contextmanager
-def _started(name: str, entrant: Entrant, python: str, url: str) -> Iterator[Runner]:
+def started(name: str, side: str, python: str, url: str, module: str = "tests.benchmarks.side") -> Iterator[Runner]:
+    """One process of ours, on a database; ended afterwards."""
     process = subprocess.Popen(
-        [python, "-m", "tests.benchmarks.side", entrant.side],
+        [python, "-m", module, side],
         cwd=REPOSITORY,
         env={**os.environ, "GATEWAYPAY_BENCH_DATABASE": url, "GATEWAYPAY_BENCH_REDIS": redis_url()},
         stdin=subprocess.PIPE,

@@ -12,17 +12,22 @@ PREFIX = "gatewaypay_bench_"
 
 
 @contextmanager
-def databases(names: Iterable[str]) -> Iterator[Mapping[str, str]]:
-    """An empty database for each name, by its address; gone afterwards."""
+def databases(names: Iterable[str], template: str = "") -> Iterator[Mapping[str, str]]:
+    """An empty database for each name, by its address; gone afterwards.
+
+    Args:
+        template: a name whose database is copied instead; nobody may be connected to it.
+    """
     import psycopg
     from psycopg.sql import SQL, Identifier
 
     wanted = sorted(set(names))
+    source = SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(Identifier(PREFIX + template)) if template else SQL("")
     with psycopg.connect(postgres_url(), autocommit=True) as server:
         try:
             for name in wanted:
                 server.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(PREFIX + name)))
-                server.execute(SQL("CREATE DATABASE {}").format(Identifier(PREFIX + name)))
+                server.execute(SQL("CREATE DATABASE {}{}").format(Identifier(PREFIX + name), source))
             yield {name: address(name) for name in wanted}
         finally:
             for name in wanted:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-__all__ = ["Side", "configure", "main"]
+__all__ = ["Side", "asked_by", "configure", "main", "serve"]
 
 Call = Callable[[], None]
 
@@ -120,6 +120,10 @@ class Process:
     def counts(self) -> dict[str, int]:
         return {"calls": self.called, **self.side.counts()}
 
+    def tell(self, what: str) -> Any:
+        """What else a side has to say."""
+        return getattr(self.side, what)()
+
     def profile(self, calls: int) -> dict[str, dict[str, float]]:
         """Milliseconds of a call by group of packages, under Python's profiler: on the wall, and of CPU time."""
         from .profiling import profiled
@@ -151,15 +155,24 @@ def asked_by(call: Call) -> list[str]:
     return asked
 
 
-def main() -> None:
-    """Answer each line of standard input with one; what others print goes to standard error."""
+def serve(answering: Callable[[Any], object]) -> None:
+    """Answer each line of standard input with one; what others print goes to standard error.
+
+    Args:
+        answering: whose methods are called, made of an instance of the class that the command line names.
+    """
     answers, sys.stdout = sys.stdout, sys.stderr
     module, _, name = sys.argv[1].partition(":")
-    process = Process(getattr(importlib.import_module(module), name)())
+    target = answering(getattr(importlib.import_module(module), name)())
     for line in sys.stdin:
         told = json.loads(line)
-        answer = getattr(process, told.pop("do"))(**told)
+        answer = getattr(target, told.pop("do"))(**told)
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def main() -> None:
+    """See `serve`."""
+    serve(Process)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ TARGETS = {
     "P11": "expiry with history",
     "P12": "the admin at 1,000,000 rows",
     "P13": "from the callback to the pixels",
+    "P14": "growth to 1,000,000 payments",
 }
 ELSEWHERE = {
     "P3": "the suite has it: `tests/test_races.py`",

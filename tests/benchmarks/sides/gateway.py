@@ -7,18 +7,26 @@ __all__ = ["Gateway"]
 
 
 class Gateway:
-    """Starts it. It ends when whoever started it does."""
+    """Starts it. It ends when whoever started it does.
 
-    def __init__(self) -> None:
+    Args:
+        command: another module that answers in the same way, with its arguments.
+    """
+
+    def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", *(command or [__name__])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.url = self._read()
 
     def connections(self) -> int:
         """How many have been opened to it."""
+        return self.count("connections")
+
+    def count(self, what: str) -> int:
+        """One of the numbers that it keeps."""
         assert self.process.stdin
-        self.process.stdin.write("connections\n")
+        self.process.stdin.write(f"{what}\n")
         self.process.stdin.flush()
         return int(self._read())
 

@@ -12,21 +12,19 @@ from ..side import Side, configure
 from .gateway import Gateway
 from .wsgi import Site
 
-__all__ = ["Initiation", "Intake", "QueuedIntake", "Status", "Whole"]
+__all__ = ["Initiation", "Intake", "Ours", "QueuedIntake", "Shop", "Status", "Whole", "pending_row"]
 
 Calls = Sequence[Callable[[], None]]
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
-class Ours(Side):
+class Shop:
     """A shop with one gateway, and Valkey for the live status."""
 
-    database: ClassVar[str] = "ours"
-    packages: ClassVar[Sequence[str]] = ("Django", "psycopg", "djangorestframework", "channels-redis")
     with_celery: ClassVar[bool] = False
 
     def set_up(self) -> None:
-        """See `Side`."""
+        """Settings and tables."""
         layer = {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {"hosts": [os.environ["GATEWAYPAY_BENCH_REDIS"]]},
@@ -67,6 +65,13 @@ class Ours(Side):
         rows = Transaction.objects.bulk_create(pending_row(order) for order in self.orders(count))
         TransactionEvent.objects.bulk_create(line for row in rows for line in opening_lines(row))
         return list(rows)
+
+
+class Ours(Shop, Side):
+    """Calls of this package."""
+
+    database: ClassVar[str] = "ours"
+    packages: ClassVar[Sequence[str]] = ("Django", "psycopg", "djangorestframework", "channels-redis")
 
 
 def pending_row(order: Any) -> Any:
@@ -212,7 +217,7 @@ class Initiation(Ours):
     packages: ClassVar[Sequence[str]] = ("Django", "psycopg", "djangorestframework", "requests")
 
     def gateway_url(self) -> str:
-        """See `Ours`."""
+        """See `Shop`."""
         self.gateway = Gateway()
         return self.gateway.url
 
