@@ -1,6 +1,6 @@
 """The benches of the sweeps and of growth: what they say of a result, and what they count; no time is judged."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,12 @@ def growth(*, asked: int = 1, reads_most: bool = False) -> dict[str, Any]:
     plan = {"sql": "SELECT 1", "plan": "Result", "buffers": 4, "indexes": ["i"], "reads_most": reads_most}
     told = {
         "samples": [{"cpu": 0.001, "yardstick": 1.0}] * 2,
-        "fresh": ["SELECT 1"],
+        "asked": 1,
+        "buffers": 4,
         "plans": [plan],
         "indexes": {"i": {"rows": 1_000_000, "pages": 4_001}, "unused": {"rows": 9, "pages": 99}},
     }
-    return {"paths": {"poll": {"1000": told, "1000000": {**told, "fresh": ["SELECT 1"] * asked}}}}
+    return {"paths": {"poll": {"1000": told, "1000000": {**told, "asked": asked}}}}
 
 
 @pytest.mark.parametrize(
@@ -178,14 +179,19 @@ def test_an_address_of_the_admin_is_of_a_kind(url: str, sort: str) -> None:
 
 
 @pytest.fixture
-def polled(settings: Any, transactional_db: None) -> Polls:
-    """Polls of our own shop at its slow gateway."""
-    worker = Polls()
-    hosted = settings.GATEWAYPAY["GATEWAYS"]["hosted"]
-    options = {**hosted["OPTIONS"], "api_base": worker.gateway_url()}
-    settings.GATEWAYPAY = settings.GATEWAYPAY | {"GATEWAYS": {"hosted": {**hosted, "OPTIONS": options}}}
-    yield worker
-    worker.gateway.process.communicate()
+def with_gateway(settings: Any, transactional_db: None) -> Iterator[Callable[[Any], None]]:
+    """Starts the gateway of a worker, and makes it ours."""
+    started = []
+
+    def start(worker: Any) -> None:
+        hosted = settings.GATEWAYPAY["GATEWAYS"]["hosted"]
+        options = {**hosted["OPTIONS"], "api_base": worker.gateway_url()}
+        started.append(worker.gateway)
+        settings.GATEWAYPAY = settings.GATEWAYPAY | {"GATEWAYS": {"hosted": {**hosted, "OPTIONS": options}}}
+
+    yield start
+    for gateway in started:
+        gateway.process.communicate()
 
 
 @pytest.mark.postgres
@@ -273,8 +279,10 @@ class TestOnPostgreSQL:
         assert len(raw) == 1
         assert not set(raw) & set(had)
 
-    def test_polls_are_counted_at_the_gateway(self, polled: Polls) -> None:
+    def test_polls_are_counted_at_the_gateway(self, with_gateway: Callable[[Any], None]) -> None:
         """Both ways ask as often as there are payments."""
+        polled = Polls()
+        with_gateway(polled)
         polled.fill(6)
 
         assert polled.floor(threads=3)["seconds"] > 0
@@ -296,6 +304,18 @@ class TestOnPostgreSQL:
         worker.fill(5, opened=False)
         assert worker.statement() > 0
         assert closed() == {"expiry": 5}
+
+    def test_the_gateway_hears_of_what_expires(self, with_gateway: Callable[[Any], None]) -> None:
+        """It is asked and told; payments that nobody asks about are no figure."""
+        worker = Expiry()
+        with_gateway(worker)
+        worker.fill(2, opened=True)
+
+        assert worker.asking(count=2) > 0
+        assert closed() == {"expiry": 2}
+        worker.fill(2, opened=False)
+        with pytest.raises(RuntimeError, match="was to hear of 2 payments"):
+            worker.asking(count=2)
 
     def test_a_row_without_its_line_is_no_figure(self) -> None:
         """Whoever forgets the ledger is found out."""

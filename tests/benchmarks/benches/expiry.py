@@ -14,6 +14,7 @@ __all__ = ["ExpiryBench"]
 WORKER = "tests.benchmarks.sides.expiring:Expiry"
 CHUNK = 1_000
 RATIO = 0.7
+OTHERS = ("asking", "chunks", "rows")
 
 
 class ExpiryBench(Bench):
@@ -39,8 +40,8 @@ class ExpiryBench(Bench):
         """See `Bench`."""
         ours, what = ratio(result, "ours"), f"rows per second, one statement for {result['rows']:,} = 1"
         return [
-            Line("P11", what, f"{ours:.3f}", f"≥ {RATIO}", ours >= RATIO, "ours, where no gateway has to be asked"),
-            *(Line("P11", what, f"{ratio(result, name):.3f}", note=name) for name in ("asking", "chunks", "rows")),
+            Line("P11", what, f"{ours:.3f}", f"≥ {RATIO}", ours >= RATIO, self.words["ours"]),
+            *(Line("P11", what, f"{ratio(result, name):.3f}", note=self.words[name]) for name in OTHERS),
         ]
 
     def table(self, result: Result) -> str:
@@ -61,7 +62,7 @@ def one_round(worker: Runner, rows: int, some: int) -> dict[str, Any]:
         told[name] = worker.ask(name, **more)
     told["ours"] = worker.ask("ours", count=some)
     worker.ask("fill", count=some, opened=True)
-    told["asking"] = worker.ask("ours", count=some)
+    told["asking"] = worker.ask("asking", count=some)
     return told
 
 

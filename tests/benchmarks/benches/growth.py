@@ -4,13 +4,13 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from ..books import copied, sizes
 from ..frame import Bench, Line, Result, at_most, typical
 from ..rounds import started
-from ..sql import shortened
 
 __all__ = ["GrowthBench"]
 
@@ -52,7 +52,7 @@ class GrowthBench(Bench):
         """See `Bench`."""
         largest = [list(path.values())[-1] for path in result["paths"].values()]
         plans = [plan for told in largest for plan in told["plans"]]
-        reading = [shortened(plan["sql"]) for plan in plans if plan["reads_most"]]
+        reading = [plan["sql"] for plan in plans if plan["reads_most"]]
         return [
             *(line for name in result["paths"] for line in self._lines(name, result["paths"][name])),
             at_most("P14", "statements that read most of a table", len(reading), 0, "; ".join(reading)),
@@ -61,9 +61,9 @@ class GrowthBench(Bench):
     def _lines(self, name: str, path: Mapping[str, Any]) -> list[Line]:
         first, *_, last = path
         words = self.paths[name][1]
-        asked = {size: len(told["fresh"]) for size, told in path.items()}
+        asked = {size: told["asked"] for size, told in path.items()}
         flat = f"{int(first):,} payments = 1"
-        buffers = total(path[last]) / total(path[first])
+        buffers = path[last]["buffers"] / path[first]["buffers"]
         return [
             Line("P14", f"SQL, {words}", numbers(asked), "the same", len(set(asked.values())) == 1),
             Line("P14", f"CPU, {words}, {flat}", f"{typical({'sides': path}, last, first):.2f}"),
@@ -84,13 +84,11 @@ class GrowthBench(Bench):
         return "\n\n".join([words, table, paper(result, known[-1]).strip(), *plans])
 
     def _row(self, name: str, path: Mapping[str, Any]) -> str:
-        cells = [f"{cpu(told):.1f} ms · {len(told['fresh'])} SQL · {total(told)} buffers" for told in path.values()]
+        cells = [f"{cpu(told):.1f} ms · {told['asked']} SQL · {told['buffers']} buffers" for told in path.values()]
         return f"| {self.paths[name][1]} | {' | '.join(cells)} |"
 
     def _plans(self, name: str, told: Mapping[str, Any]) -> str:
-        plans = "\n\n".join(
-            f"{shortened(one['sql'])}\n-- {one['buffers']} buffers\n{one['plan']}" for one in told["plans"]
-        )
+        plans = "\n\n".join(f"{one['sql']}\n-- {one['buffers']} buffers\n{one['plan']}" for one in told["plans"])
         summary = f"<summary>The plans of {self.paths[name][1]}, in the largest books</summary>"
         return f"<details>\n{summary}\n\n```text\n{plans}\n```\n\n</details>"
 
@@ -102,17 +100,20 @@ def compare(side: str, known: Mapping[int, str], calls: int, rounds: int) -> dic
             str(count): stack.enter_context(started(f"{side} at {count:,}", side, sys.executable, url))
             for count, url in known.items()
         }
-        told: dict[str, Any] = {}
-        for size, runner in runners.items():
-            runner.ask("ready")
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda runner: runner.ask("ready"), runners.values()))
+        for runner in runners.values():
             runner.ask("measure", calls=calls)
-            told[size] = {"samples": []}
+        told: dict[str, Any] = {size: {"samples": []} for size in runners}
         for _ in range(rounds):
             for size, runner in runners.items():
                 told[size]["samples"].append(runner.ask("measure", calls=calls))
         for size, runner in runners.items():
-            told[size] |= {"fresh": runner.ask("statements")["fresh"]}
-            told[size] |= {what: runner.ask("tell", what=what) for what in ("plans", "indexes")}
+            told[size]["asked"] = len(runner.ask("statements")["fresh"])
+            plans = runner.ask("tell", what="plans")
+            told[size]["buffers"] = sum(plan["buffers"] for plan in plans)
+        # Those of the largest books are shown.
+        told[size] |= {"plans": plans, "indexes": runner.ask("tell", what="indexes")}
     return told
 
 
@@ -125,11 +126,6 @@ def numbers(asked: Mapping[str, int]) -> str:
 def cpu(told: Mapping[str, Any]) -> float:
     """Milliseconds of a call."""
     return statistics.median(sample["cpu"] for sample in told["samples"]) * 1000
-
-
-def total(told: Mapping[str, Any]) -> int:
-    """The buffers of all statements of a call."""
-    return sum(plan["buffers"] for plan in told["plans"])
 
 
 def paper(result: Result, largest: str) -> str:

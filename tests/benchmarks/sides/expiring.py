@@ -37,7 +37,8 @@ class Expiry(Shop):
 
     def gateway_url(self) -> str:
         """See `Shop`. It answers at once."""
-        return Gateway("tests.benchmarks.sides.slow_gateway", "0").url
+        self.gateway = Gateway("tests.benchmarks.sides.slow_gateway", "0")
+        return self.gateway.url
 
     def fill(self, count: int, *, opened: bool) -> None:
         """So many payments past their time, and nothing else.
@@ -80,6 +81,18 @@ class Expiry(Shop):
             return total
 
         return self._paced(work)
+
+    def asking(self, count: int) -> float:
+        """The same of payments with a session, which the gateway is asked about and told to close.
+
+        Raises:
+            RuntimeError: it heard of fewer.
+        """
+        before = self.gateway.count("asked")
+        pace = self.ours(count)
+        if self.gateway.count("asked") - before < 2 * count:
+            raise RuntimeError(f"The gateway was to hear of {count} payments.")
+        return pace
 
     def _paced(self, work: Callable[[], int]) -> float:
         """Rows in a second.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ..plans import nodes, plan_of, plan_text, reads_most
 from ..side import Side
+from ..sql import shortened
 from .gateway import Gateway
 from .ours import Ours, Whole
 from .staff import LIST, NOT_OURS, Staff
@@ -53,7 +54,7 @@ def planned(sql: str, params: Any) -> dict[str, Any]:
     """One statement at the moment when it is asked."""
     plan = plan_of(sql, params)
     return {
-        "sql": sql,
+        "sql": shortened(sql),
         "plan": plan_text(sql, params),
         "buffers": plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
         "reads_most": reads_most(plan),
@@ -70,7 +71,8 @@ class Poll(Planned, Ours):
 
     def gateway_url(self) -> str:
         """See `Shop`. It answers at once."""
-        return Gateway("tests.benchmarks.sides.slow_gateway", "0").url
+        self.gateway = Gateway("tests.benchmarks.sides.slow_gateway", "0")
+        return self.gateway.url
 
     def calls(self, count: int) -> Calls:
         """See `Side`."""
@@ -86,12 +88,13 @@ class Poll(Planned, Ours):
         return [partial(services.poll_one, key) for key in keys]
 
     def done(self) -> int:
-        """See `Side`."""
+        """See `Side`. Who was asked, and answered; and written down."""
         from django_gatewaypay.models import Transaction
         from tests.shop.models import Order
 
         ours = [str(pk) for pk in Order.objects.filter(email=self.prefix).values_list("pk", flat=True)]
-        return Transaction.objects.filter(order_id__in=ours, poll_attempts=1, claimed_until=None).count()
+        rows = Transaction.objects.filter(order_id__in=ours, poll_attempts=1, claimed_until=None)
+        return min(rows.count(), self.gateway.count("asked"))
 
 
 class ChangeList(Staff, Planned):
