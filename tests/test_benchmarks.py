@@ -305,6 +305,14 @@ def test_one_statement_too_many_is_not_met(place: Place) -> None:
     assert "| SQL | 2 | ≤ 1 | **NOT MET** |" in rows(place, "P5")[1]
 
 
+@pytest.mark.parametrize(("asked", "shown"), [(0, False), (1, True)])
+def test_who_asks_nothing_has_no_statements(place: Place, asked: int, shown: bool) -> None:
+    """An empty list is not shown."""
+    keep(place, "benches", {"status": status(1.0, asked=asked)})
+
+    assert ("### status, ours" in place.page.read_text()) is shown
+
+
 def test_every_target_has_a_row(place: Place) -> None:
     """What nobody has measured says so."""
     keep(place, "benches", {"status": status(1.0)})

@@ -168,7 +168,8 @@ def _statements(benches: Mapping[str, Any]) -> Iterator[str]:
         for who in sorted(_ours(name) & set(kept["result"].get("sides", {}))):
             asked = [shortened(sql) for sql in kept["result"]["sides"][who]["fresh"]]
             lines = "\n".join(f"{number}. {sql}" for number, sql in enumerate(asked, 1))
-            yield f"### {name}, {who}\n\n```text\n{lines}\n```\n"
+            if asked:
+                yield f"### {name}, {who}\n\n```text\n{lines}\n```\n"
 
 
 def shortened(sql: str) -> str:
