@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..proof.rivals.part import RIVALS, environment
 from .frame import Entrant, Rounds
 from .servers import databases
 
-__all__ = ["profile", "race"]
+__all__ = ["Runner", "profile", "race", "started", "surroundings"]
 
 #: What a rival needs beside itself to be measured as we are.
 BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}")
@@ -87,21 +87,30 @@ def entered(bench: Rounds, pythons: Mapping[str, str]) -> Iterator[dict[str, Run
         }
 
 
+def _started(name: str, entrant: Entrant, python: str, url: str) -> AbstractContextManager[Runner]:
+    return started(name, [python, "-m", "tests.benchmarks.side", entrant.side], url)
+
+
 @contextmanager
-def _started(name: str, entrant: Entrant, python: str, url: str) -> Iterator[Runner]:
+def started(name: str, command: Sequence[str], url: str) -> Iterator[Runner]:
+    """A process that answers JSON lines; ended afterwards.
+
+    Args:
+        url: its database.
+    """
     process = subprocess.Popen(
-        [python, "-m", "tests.benchmarks.side", entrant.side],
-        cwd=REPOSITORY,
-        env={**os.environ, "GATEWAYPAY_BENCH_DATABASE": url, "GATEWAYPAY_BENCH_REDIS": redis_url()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, cwd=REPOSITORY, env=surroundings(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
         try:
             yield Runner(process, name)
         finally:
             process.terminate()
+
+
+def surroundings(url: str) -> dict[str, str]:
+    """The environment of a process with a database; Valkey is everybody's."""
+    return {**os.environ, "GATEWAYPAY_BENCH_DATABASE": url, "GATEWAYPAY_BENCH_REDIS": redis_url()}
 
 
 def _database_of(entrant: Entrant) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-__all__ = ["Side", "configure", "main"]
+__all__ = ["Side", "answer", "configure", "main"]
 
 Call = Callable[[], None]
 
@@ -151,15 +151,19 @@ def asked_by(call: Call) -> list[str]:
     return asked
 
 
-def main() -> None:
+def answer(process: Any) -> None:
     """Answer each line of standard input with one; what others print goes to standard error."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    module, _, name = sys.argv[1].partition(":")
-    process = Process(getattr(importlib.import_module(module), name)())
     for line in sys.stdin:
         told = json.loads(line)
-        answer = getattr(process, told.pop("do"))(**told)
-        print(json.dumps(answer), file=answers, flush=True)
+        said = getattr(process, told.pop("do"))(**told)
+        print(json.dumps(said), file=answers, flush=True)
+
+
+def main() -> None:
+    """Do what the lines of standard input say, with the side that the command line names."""
+    module, _, name = sys.argv[1].partition(":")
+    answer(Process(getattr(importlib.import_module(module), name)()))
 
 
 if __name__ == "__main__":
