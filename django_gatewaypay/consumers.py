@@ -5,6 +5,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -36,6 +37,8 @@ NORMAL, REFUSED = 1000, 1008
 #: How often a process looks whether its channel layer is there.
 WATCH_EVERY_SECONDS = 2
 WATCH_GROUP = "gatewaypay.watch"
+#: How many rows one statement reads.
+MOST_ROWS = 200
 
 
 class LayerWatch:
@@ -81,6 +84,65 @@ async def is_there(layer: Any) -> bool:
         logger.warning("channel layer away error=%s", type(error).__name__)
         return False
     return True
+
+
+class Reader:
+    """One for each event loop with open sockets: who asks while a statement runs shares the next one."""
+
+    loops: WeakKeyDictionary[asyncio.AbstractEventLoop, "Reader"] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.asking: list[tuple[TransactionConsumer, asyncio.Future[Transaction | None]]] = []
+        self.task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def here(cls) -> "Reader":
+        """The reader of the running loop."""
+        return cls.loops.setdefault(asyncio.get_running_loop(), cls())
+
+    async def read(self, socket: "TransactionConsumer") -> Transaction | None:
+        """The socket's row as it is from now on, if it may see it."""
+        answer: asyncio.Future[Transaction | None] = asyncio.get_running_loop().create_future()
+        self.asking.append((socket, answer))
+        if self.task is None:
+            self.task = asyncio.create_task(self.run())
+        return await answer
+
+    async def run(self) -> None:
+        """Until nobody asks: at rest one row is read at once, in a storm many are read together."""
+        while self.asking:
+            asked, self.asking = self.asking[:MOST_ROWS], self.asking[MOST_ROWS:]
+            try:
+                rows = await database_sync_to_async(read_rows)([socket for socket, _ in asked])
+            except Exception as error:  # noqa: BLE001 - it is theirs who asked
+                rows = [error] * len(asked)
+            for (_, answer), row in zip(asked, rows, strict=True):
+                tell(answer, row)
+        self.task = None
+
+
+def read_rows(sockets: "list[TransactionConsumer]") -> list[Transaction | Exception | None]:
+    """For each socket its row, if it may see it."""
+    found = Transaction.objects.order_by().in_bulk({socket.pk for socket in sockets if socket.pk})
+    return [visible(socket, found) for socket in sockets]
+
+
+def visible(socket: "TransactionConsumer", found: Mapping[uuid.UUID, Transaction]) -> Transaction | Exception | None:
+    try:
+        row = found.get(socket.pk) if socket.pk else None
+        return row if row is not None and socket.may_see(row) else None
+    except Exception as error:  # noqa: BLE001 - one socket's trouble is not the others'
+        return error
+
+
+def tell(answer: "asyncio.Future[Transaction | None]", row: Transaction | Exception | None) -> None:
+    """Nobody waits any more when the socket has closed meanwhile."""
+    if answer.done():
+        return
+    if isinstance(row, Exception):
+        answer.set_exception(row)
+    else:
+        answer.set_result(row)
 
 
 class TransactionConsumer(AsyncWebsocketConsumer):
@@ -164,15 +226,12 @@ class TransactionConsumer(AsyncWebsocketConsumer):
 
     async def read(self) -> Transaction | None:
         """The row, if this socket may still see it."""
-        found: Transaction | None = await database_sync_to_async(self._read)()
-        return found
+        return await Reader.here().read(self)
 
-    def _read(self) -> Transaction | None:
-        row = Transaction.objects.filter(pk=self.pk).first() if self.pk else None
+    def may_see(self, row: Transaction) -> bool:
         cookies = parse_cookie(self.headers().get("cookie", ""))
         token = next((word for word in self.scope.get("subprotocols", []) if word.startswith(TOKEN_PREFIX)), "")
-        allowed = row is not None and may_see(row, user=self.scope.get("user"), token=token, cookies=cookies)
-        return row if allowed else None
+        return may_see(row, user=self.scope.get("user"), token=token, cookies=cookies)
 
     def headers(self) -> dict[str, str]:
         return {name.decode("latin1").lower(): value.decode("latin1") for name, value in self.scope["headers"]}

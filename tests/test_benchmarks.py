@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmarks import __main__ as command
 from tests.benchmarks.benches import BENCHES
+from tests.benchmarks.benches.push import Size, compare, heard, measure
 from tests.benchmarks.benches.races import outcomes
 from tests.benchmarks.chart import draw
 from tests.benchmarks.frame import Rounds, typical
@@ -65,7 +66,9 @@ def test_the_quick_form_has_its_figures(name: str) -> None:
     rivals = {who for who, entrant in bench.entrants.items() if entrant.rival}
     assert set(result["sides"]) == set(bench.entrants) - rivals
     assert set(result["missing"]) == rivals
-    assert all(side["counts"]["calls"] == 16 and side["fresh"] for side in result["sides"].values())
+    assert all(side["counts"]["calls"] == 16 for side in result["sides"].values())
+    # An announcement asks no database.
+    assert all(bool(side["fresh"]) is (name != "announce") for side in result["sides"].values())
     assert all(line.target in TARGETS for line in bench.lines(result))
     assert all(figure > 0 for figure in bench.bars(result).values())
 
@@ -78,6 +81,107 @@ def test_the_races_are_run_and_read() -> None:
     lines = bench.lines(bench.run(quick=True))
 
     assert [line.met for line in lines] == [True, None, None, None]
+
+
+def announced(*, ours: float = 2.5, opened: int = 0) -> dict[str, Any]:
+    """What a run of the announcements has brought: one PUBLISH takes 1."""
+    cpu = {"publish": 1.0, "pipeline": 0.1, "ours": ours, "async_to_sync": 20.0}
+    counts = {"calls": 3, "opened": opened}
+    sides = {name: {"samples": [{"cpu": one, "yardstick": 1.0}] * 3, "counts": counts} for name, one in cpu.items()}
+    return {"sides": sides}
+
+
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [({}, [True, True]), ({"ours": 2.51}, [False, True]), ({"opened": 1}, [True, False])],
+)
+def test_an_announcement_is_dear_or_opens_connections(found: dict[str, Any], met: list[bool]) -> None:
+    """Each turns its own line red; what others cost is told only."""
+    lines = BENCHES["announce"].lines(announced(**found))
+
+    assert [line.met for line in lines if line.bar] == met
+    assert [line.figure for line in lines if not line.bar] == ["20.00", f"{found.get('ours', 2.5) * 10:.2f}"]
+
+
+def pushed(*, lost: int = 0, seconds: float = 1.0, kib: float = 40.0, p50: float = 1.6) -> dict[str, Any]:
+    """What a run of the bursts has brought: raw delivers 1,000 words in 0.6 seconds."""
+    told = {"sent": 1000, "saying": 0.5, "p99": 9.0}
+    raw, ours = {**told, "lost": 0, "seconds": 0.6, "p50": 1.0}, {**told, "lost": lost, "seconds": seconds, "p50": p50}
+    servers = {
+        "raw": {"bursts": [raw], "paced": [raw], "opened": 900.0, "kib": 12.0},
+        "ours": {"bursts": [ours], "paced": [ours], "opened": 300.0, "kib": kib},
+    }
+    return {"sockets": 1000, "servers": servers}
+
+
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [
+        ({}, [True, True, True, True]),
+        ({"lost": 1, "seconds": 0.9}, [False, True, True, True]),
+        ({"seconds": 1.01}, [True, False, True, True]),
+        ({"kib": 40.1}, [True, True, False, True]),
+        ({"p50": 1.61}, [True, True, True, False]),
+    ],
+)
+def test_a_push_is_lost_slow_fat_or_late(found: dict[str, Any], met: list[bool]) -> None:
+    """Each turns its own line red."""
+    bench, told = BENCHES["push"], pushed(**found)
+
+    assert [line.met for line in bench.lines(told)] == met
+    assert bench.bars(told)["ours"] >= 1
+    assert bench.table(told).count("9.0 ms") == 2
+
+
+def test_a_word_that_is_not_heard_is_lost() -> None:
+    """Times are counted from when each word was said, and the whole from the first to the last."""
+    told = compare({"a": 10.0, "b": 10.2, "c": 10.4}, {"a": [10.1], "c": [10.9]})
+
+    assert (told["sent"], told["lost"]) == (3, 1)
+    assert [round(told[name], 3) for name in ("saying", "seconds", "p50", "p99")] == [0.4, 0.9, 500.0, 500.0]
+
+
+@pytest.mark.parametrize("told", [{}, {"a": [1.0, 1.1]}])
+def test_nobody_is_told_twice_and_not_everybody_is_deaf(told: dict[str, list[float]]) -> None:
+    """What such a run would say of speed means nothing."""
+    with pytest.raises(RuntimeError, match="pages were told"):
+        compare({"a": 0.9}, told)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_open_pages_are_told() -> None:
+    """Real servers, real sockets: both tell everybody, in bursts and at a pace."""
+    result = json.loads(json.dumps(measure(Size(sockets=24, bursts=1, paced=1, told=5, pace=50))))
+
+    assert [line.figure for line in BENCHES["push"].lines(result)[:1]] == ["0"]
+    assert [one["sent"] for one in heard(result["servers"]["ours"])] == [24, 5]
+    assert all(figure > 0 for figure in BENCHES["push"].bars(result).values())
+
+
+@pytest.mark.parametrize(
+    ("painted", "met"),
+    [
+        ([100.0] * 50, [True, True]),
+        ([101.0] * 50, [False, True]),
+        ([90.0] * 49 + [501.0], [True, False]),
+        ([100.0] * 49, [None, None]),
+    ],
+)
+def test_pixels_are_late(painted: list[float], met: list[bool | None]) -> None:
+    """The middle and the slowest are judged, once there are fifty."""
+    told = {"payments": [{"answered": 10.0, "painted": one} for one in painted], "missing": ""}
+
+    assert [line.met for line in BENCHES["pixels"].lines(told)] == met
+    assert "| to its 200 | 10 ms | 10 ms | 10 ms | 10 ms |" in BENCHES["pixels"].table(told)
+
+
+def test_without_a_browser_there_are_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines say so, and nothing else is started."""
+    monkeypatch.setattr("tests.benchmarks.benches.pixels.chromium_path", lambda: None)
+    lines = BENCHES["pixels"].lines(BENCHES["pixels"].run(quick=True))
+
+    assert [(line.figure, line.met, line.note) for line in lines] == [("–", None, "no Chromium on this machine")] * 2
 
 
 def test_what_failed_in_a_race_is_not_met(tmp_path: Path) -> None:
@@ -200,6 +304,14 @@ def test_one_statement_too_many_is_not_met(place: Place) -> None:
     keep(place, "benches", {"status": status(1.0, asked=2)})
 
     assert "| SQL | 2 | ≤ 1 | **NOT MET** |" in rows(place, "P5")[1]
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(0, False), (1, True)])
+def test_who_asks_nothing_has_no_statements(place: Place, asked: int, shown: bool) -> None:
+    """An empty list is not shown."""
+    keep(place, "benches", {"status": status(1.0, asked=asked)})
+
+    assert ("### status, ours" in place.page.read_text()) is shown
 
 
 def test_every_target_has_a_row(place: Place) -> None:

@@ -520,3 +520,74 @@ def test_a_developers_machine_needs_no_allowed_hosts(settings: Any) -> None:
     assert [consumers.origin_is_ours({"origin": f"http://{name}", "host": name}) for name in names] == [
         True, True, True, False
     ]  # fmt: skip
+
+
+# --- Many sockets, and one reader.
+
+
+def listener(row: Transaction, **more: Any) -> consumers.TransactionConsumer:
+    """A socket that wants to read its row."""
+    one = consumers.TransactionConsumer()
+    one.pk, one.scope = row.pk, {"headers": [], "subprotocols": [access.mint_token(row.pk)], **more}
+    return one
+
+
+def read_by_all(*sockets: consumers.TransactionConsumer) -> list[Any]:
+    """What each gets when all ask at once."""
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(one.read() for one in sockets), return_exceptions=True)
+
+    return async_to_sync(ask)()
+
+
+def test_who_asks_at_once_is_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storm of nudges costs a statement for two hundred sockets; each gets its own row."""
+    rows, sizes, read = [make_transaction() for _ in range(5)], [], consumers.read_rows
+    monkeypatch.setattr(consumers, "read_rows", lambda sockets: sizes.append(len(sockets)) or read(sockets))
+    found = read_by_all(*(listener(rows[number % 5]) for number in range(205)))
+
+    assert found == [rows[number % 5] for number in range(205)]
+    assert sizes == [200, 5]
+
+
+class Unreadable:
+    """A user of a host whose session store is down."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        raise OSError("no sessions")
+
+
+def test_the_trouble_of_one_socket_is_its_own() -> None:
+    """Those who asked with it get their rows, and a stranger gets none."""
+    row, other = make_transaction(), make_transaction()
+    stranger = listener(row, subprotocols=[access.mint_token(other.pk)])
+    found = read_by_all(listener(row), listener(row, user=Unreadable(), subprotocols=[]), stranger, listener(other))
+
+    assert [found[0], found[2], found[3]] == [row, None, other]
+    assert isinstance(found[1], OSError)
+
+
+def test_a_database_that_is_away_is_everybodys_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever, and whoever asks later is served."""
+    row, read = make_transaction(), consumers.read_rows
+    monkeypatch.setattr(consumers, "read_rows", lambda sockets: 1 / 0)
+    found = read_by_all(listener(row), listener(row))
+    monkeypatch.setattr(consumers, "read_rows", read)
+
+    assert [type(one) for one in found] == [ZeroDivisionError] * 2
+    assert read_by_all(listener(row)) == [row]
+
+
+def test_who_closes_while_it_is_read_keeps_nobody_waiting() -> None:
+    """Its answer is for nobody, and the others get theirs."""
+    row = make_transaction()
+
+    async def ask() -> Any:
+        closed, other = (asyncio.ensure_future(listener(row).read()) for _ in range(2))
+        await asyncio.sleep(0)
+        closed.cancel()
+        return await other
+
+    assert async_to_sync(ask)() == row

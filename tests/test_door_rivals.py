@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from moneyed import Money
 
 from django_gatewaypay.exceptions import InvalidTransition
-from django_gatewaypay.lifecycle import apply_update, door, read_row
+from django_gatewaypay.lifecycle import Verdict, apply_update, door, read_row
 from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.factories import make_order, make_transaction
@@ -58,6 +59,17 @@ def test_a_release_is_owed_to_its_own_transaction() -> None:
     assert before <= owed.created_at <= timezone.now()
     assert owed.next_attempt_at >= owed.created_at
     assert owed.attempts == 1, "the hook was called at once"
+
+
+def test_what_is_owed_is_due_from_its_commit_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies right after the commit leaves it to the next look of the sweep."""
+    monkeypatch.setattr(door.dispatch, "settle", lambda *_: None)
+    before, row = timezone.now(), make_transaction(State.PENDING)
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+
+    owed = Fulfilment.objects.get()
+    assert before <= owed.next_attempt_at <= timezone.now()
+    assert (owed.state, owed.attempts) == ("owed", 0)
 
 
 def test_late_stays_late_and_a_flag_stays_up() -> None:
@@ -268,6 +280,30 @@ def test_a_row_that_the_caller_has_read_is_not_read_again(django_assert_num_quer
 
     row.refresh_from_db()
     assert row.state == "processing"
+
+
+@pytest.mark.parametrize(("read_for", "reads"), [(says(State.SUCCESS), 0), (says(State.PROCESSING), 1)])
+def test_a_success_is_read_once_where_its_order_was_looked_at(read_for: PaymentUpdate, reads: int) -> None:
+    """And once more where it was read for something else."""
+    row = make_transaction(State.PENDING)
+    known = read_row(read_for, id=row.pk)
+    with CaptureQueriesContext(connection) as seen:
+        apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL, known=known)
+
+    looks = [one["sql"] for one in seen if one["sql"].startswith("SELECT") and "order_paid" in one["sql"]]
+    assert len(looks) == reads
+
+
+def test_a_persons_word_has_its_order_looked_at_again() -> None:
+    """What was read for the gateway's word does not know whether this very payment was fulfilled."""
+    row = make_transaction(State.EXPIRED)
+    apply_update(row.pk, says(State.SUCCESS, captured=row.amount), source=Source.POLL)
+    known, verdict = read_row(says(State.SUCCESS), id=row.pk), Verdict(fulfil=True, resolved=frozenset({"late"}))
+    with CaptureQueriesContext(connection) as seen:
+        outcome = apply_update(row.pk, PaymentUpdate(), source=Source.STAFF, verdict=verdict, known=known)
+
+    assert outcome.decision.owed == "fulfil"
+    assert sum("order_paid" in one["sql"] for one in seen) == 1
 
 
 @pytest.mark.parametrize("lost", [1, 3])

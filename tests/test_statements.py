@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, router, transaction
+from django.db.models import Exists, OuterRef
 from django.db.utils import ConnectionDoesNotExist
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_gatewaypay.models import Callback, Transaction, TransactionEvent, find, insert, statements, update_where
+from django_gatewaypay.models.statements import Select
 from tests.factories import make_transaction
 
 pytestmark = pytest.mark.django_db
@@ -207,6 +209,31 @@ def test_a_database_that_returns_nothing_is_asked_for_the_last_key() -> None:
     assert row.pk == TransactionEvent.objects.latest("pk").pk
 
 
+def test_a_row_may_be_left_to_the_one_that_is_there() -> None:
+    """Its unique values are taken: nothing is written, nothing raised, and a transaction around it goes on."""
+    row = letter("evt_1")
+    twin = Callback(event_id="evt_1", gateway="hosted", update={"a": 1}, body_sha256="", received_at=NOW)
+    other = Callback(event_id="evt_2", gateway="hosted", update={"a": 2}, body_sha256="", received_at=NOW)
+    before = fields_of(row)
+    with transaction.atomic():
+        written = [insert(twin, or_leave=True), insert(other, or_leave=True), insert(line(make_transaction()))]
+
+    assert written == [False, True, True]
+    assert (twin._state.adding, other._state.adding) == (True, False)
+    assert (Callback.objects.count(), fields_of(row), fields_of(other)["update"]) == (2, before, {"a": 2})
+
+
+def test_only_a_conflict_is_left() -> None:
+    """What the row itself lacks is an error all the same; and without leave the conflict is one too."""
+    letter("evt_1")
+    given = {"gateway": "hosted", "update": {}, "body_sha256": "", "received_at": NOW}
+
+    for wrong, leave in ((Callback(event_id=None, **given), True), (Callback(event_id="evt_1", **given), False)):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            insert(wrong, or_leave=leave)
+    assert Callback.objects.count() == 1
+
+
 # --- What is found.
 
 
@@ -235,6 +262,20 @@ def test_finding_is_one_statement_with_quoted_names() -> None:
     assert found == [row, payment, row]
     terms = [re.findall(r'[A-Z]+ "\w+" =', one["sql"]) for one in seen]
     assert terms == [['WHERE "id" ='], ['WHERE "id" ='], ['WHERE "gateway" =', 'AND "state" =']]
+
+
+def test_a_query_brings_its_own_conditions_and_what_stands_beside() -> None:
+    """Before those that are filled in, by name in whatever order; of several rows all, and of another nothing."""
+    rows = [letter("evt_1"), letter("evt_2", update={"a": [1]}), letter("evt_3", attempts=2)]
+    one = Exists(Callback.objects.filter(pk=OuterRef("pk"), event_id="evt_2"))
+    asked = Select.of(Callback.objects.filter(attempts=1).annotate(second=one), ("gateway", "state"))
+    found: list[Any] = asked.fetch(state="received", gateway="hosted")
+
+    assert {row.event_id: row.second for row in found} == {"evt_1": False, "evt_2": True}
+    assert [type(row.second) for row in found] == [bool, bool]
+    assert [fields_of(row) for row in sorted(found, key=lambda row: row.event_id)] == [*map(fields_of, rows[:2])]
+    assert asked.fetch(state="dead", gateway="hosted") == []
+    assert [(row._state.adding, row._state.db) for row in found] == [(False, "default")] * 2
 
 
 def test_the_hosts_router_says_where_rows_are(settings: Any) -> None:

@@ -143,10 +143,8 @@ class Entry:
         return True
 
     def _changes(self, row: Transaction, decision: Decision) -> dict[str, Any]:
-        facts, now = decision.facts, timezone.now()
-        changes: dict[str, Any] = {
-            "version": row.version + 1,
-            "updated_at": now,
+        facts = decision.facts
+        told: dict[str, Any] = {
             "state": facts.state,
             "reason": facts.reason,
             "late": facts.late,
@@ -158,9 +156,12 @@ class Entry:
             "payment_reference": facts.payment_reference,
             "agreed_minor": facts.agreed,
         }
+        changes = {name: new for name, new in told.items() if new != getattr(row, name)}
+        changes |= {"version": row.version + 1, "updated_at": timezone.now()}
         if self.session and not row.next_action:
             changes["next_action"] = self.session.next_action.as_dict()
         if decision.kind is Kind.MOVED:
+            # Claims and polls count no version, so that these may be other than they were read.
             changes |= {"claimed_until": None, "poll_attempts": 0, "next_poll_at": _due(row, facts.state)}
         return changes
 

@@ -7,7 +7,7 @@ from django.db import router
 from django.db.models import Exists, OuterRef, Q
 
 from ..models import Fulfilment, Transaction
-from ..models.statements import prepared, select_sql
+from ..models.statements import Select
 from ..types import PaymentUpdate, State
 from .decision import NO_VERDICT, Verdict
 
@@ -21,9 +21,8 @@ def read_row(update: PaymentUpdate, verdict: Verdict = NO_VERDICT, **where: Any)
         where: values by field; of several transactions it is one, and always the same.
     """
     using, siblings = router.db_for_read(Transaction), _asks_siblings(update, verdict)
-    sql, values = _read_sql(using, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)
-    found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])
-    return min(found, key=lambda row: row.pk, default=None)
+    asked = _ask(using, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)
+    return min(asked.fetch(**where), key=lambda row: row.pk, default=None)
 
 
 def suffices(row: Transaction, update: PaymentUpdate, verdict: Verdict = NO_VERDICT) -> bool:
@@ -38,7 +37,7 @@ def _asks_siblings(update: PaymentUpdate, verdict: Verdict) -> bool:
 
 
 @cache
-def _read_sql(using: str, names: tuple[str, ...], *, siblings: bool, anybody: bool) -> tuple[str, tuple[Any, ...]]:
+def _ask(using: str, where: tuple[str, ...], *, siblings: bool, anybody: bool) -> Select[Transaction]:
     rows = Transaction.objects.using(using)
     if siblings:
         paid = Fulfilment.objects.filter(order_id=OuterRef("order_id"), kind=Fulfilment.Kind.FULFIL)
@@ -49,4 +48,4 @@ def _read_sql(using: str, names: tuple[str, ...], *, siblings: bool, anybody: bo
             paid_too=Exists(others.filter(~Q(pk=OuterRef("pk")))),
             replaced=Exists(newer),
         )
-    return select_sql(rows, names)
+    return Select.of(rows, where)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from moneyed import Money
@@ -77,10 +77,7 @@ def _store(alias: str, update: PaymentUpdate, digest: str, number: int) -> Callb
         # Ours to process until then; after that, the sweep's.
         next_attempt_at=now + CLAIM_LEASE,
     )
-    try:
-        with transaction.atomic():
-            insert(row)
-    except IntegrityError:
+    if not insert(row, or_leave=True):
         logger.info("duplicate gateway=%s event=%r", alias, row.event_id)
         return None
     logger.info("stored gateway=%s event=%r callback=%s", alias, row.event_id, row.pk)

@@ -4,10 +4,11 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, router, transaction
 from django.http import Http404
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -22,6 +23,7 @@ from ..exceptions import (
 )
 from ..gateways.base import Gateway
 from ..models import Transaction, TransactionEvent, insert
+from ..models.statements import Select
 from ..money import InvalidAmount, to_minor
 from ..orders import Quote, order_handler
 from ..registry import gateways
@@ -204,7 +206,7 @@ def _join_open(wish: Wish, minor: int, manual: bool, request: Any) -> Transactio
         OrderNotFound: it belongs to another user.
         PaymentInProgress: it is for another amount, and cannot be closed any more.
     """
-    row = Transaction.objects.open().filter(gateway=wish.alias, order_id=wish.order_id).first()
+    row = _find_open(wish)
     if row is None:
         return None
     if row.user_id is not None and not access.owns(row, request):
@@ -219,6 +221,17 @@ def _join_open(wish: Wish, minor: int, manual: bool, request: Any) -> Transactio
     if row.state in CLOSED_STATES:
         return None
     raise PaymentInProgress("This order has a payment that is not decided yet.", transaction_id=str(row.pk))
+
+
+def _find_open(wish: Wish) -> Transaction | None:
+    """There is one at most: the database sees to it."""
+    found = _open_payments(router.db_for_read(Transaction)).fetch(gateway=wish.alias, order_id=wish.order_id)
+    return found[0] if found else None
+
+
+@cache
+def _open_payments(using: str) -> Select[Transaction]:
+    return Select.of(Transaction.objects.using(using).open(), ("gateway", "order_id"))
 
 
 def _insert(wish: Wish, quote: Quote, minor: int, manual: bool, user: Any) -> Transaction:

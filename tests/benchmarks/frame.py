@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-__all__ = ["Bench", "Entrant", "Line", "Result", "Rounds", "at_most", "counted", "ratios", "typical"]
+__all__ = ["Bench", "Entrant", "Line", "Result", "Rounds", "at_least", "at_most", "counted", "ratios", "typical"]
 
 #: What a bench has measured, in JSON values: kept as it is, and read again for every page.
 Result = Mapping[str, Any]
@@ -123,8 +123,16 @@ def typical(result: Result, name: str, base: str) -> float:
 
 def at_most(target: str, what: str, figure: float, bar: float, note: str = "") -> Line:
     """A figure that must not be larger than its bar."""
-    shown = f"{figure:.2f}" if isinstance(figure, float) else str(figure)
-    return Line(target, what, shown, f"≤ {bar:g}", figure <= bar, note)
+    return Line(target, what, shown(figure), f"≤ {bar:g}", figure <= bar, note)
+
+
+def at_least(target: str, what: str, figure: float, bar: float, note: str = "") -> Line:
+    """A figure that must not be smaller than its bar."""
+    return Line(target, what, shown(figure), f"≥ {bar:g}", figure >= bar, note)
+
+
+def shown(figure: float) -> str:
+    return f"{figure:.2f}" if isinstance(figure, float) else str(figure)
 
 
 def counted(result: Result, name: str, which: str) -> int:

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..proof.rivals.part import RIVALS, environment
 from .frame import Entrant, Rounds
 from .servers import databases
 
-__all__ = ["Runner", "profile", "race", "started"]
+__all__ = ["Runner", "profile", "race", "started", "surroundings"]
 
 #: What a rival needs beside itself to be measured as we are.
 BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}")
@@ -82,27 +82,35 @@ def entered(bench: Rounds, pythons: Mapping[str, str]) -> Iterator[dict[str, Run
         wanted = {name: _database_of(bench.entrants[name]) for name in pythons}
         known = stack.enter_context(databases(wanted.values()))
         yield {
-            name: stack.enter_context(started(name, bench.entrants[name].side, python, known[wanted[name]]))
+            name: stack.enter_context(_started(name, bench.entrants[name], python, known[wanted[name]]))
             for name, python in pythons.items()
         }
 
 
+def _started(name: str, entrant: Entrant, python: str, url: str) -> AbstractContextManager[Runner]:
+    return started(name, [python, "-m", "tests.benchmarks.side", entrant.side], url)
+
+
 @contextmanager
-def started(name: str, side: str, python: str, url: str, module: str = "tests.benchmarks.side") -> Iterator[Runner]:
-    """One process of ours, on a database; ended afterwards."""
+def started(name: str, command: Sequence[str], url: str) -> Iterator[Runner]:
+    """A process that answers JSON lines; ended afterwards.
+
+    Args:
+        url: its database.
+    """
     process = subprocess.Popen(
-        [python, "-m", module, side],
-        cwd=REPOSITORY,
-        env={**os.environ, "GATEWAYPAY_BENCH_DATABASE": url, "GATEWAYPAY_BENCH_REDIS": redis_url()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, cwd=REPOSITORY, env=surroundings(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
         try:
             yield Runner(process, name)
         finally:
             process.terminate()
+
+
+def surroundings(url: str) -> dict[str, str]:
+    """The environment of a process with a database; Valkey is everybody's."""
+    return {**os.environ, "GATEWAYPAY_BENCH_DATABASE": url, "GATEWAYPAY_BENCH_REDIS": redis_url()}
 
 
 def _database_of(entrant: Entrant) -> str:

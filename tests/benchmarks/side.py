@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-__all__ = ["Side", "asked_by", "configure", "main", "serve"]
+__all__ = ["Side", "answer", "asked_by", "configure", "main"]
 
 Call = Callable[[], None]
 
@@ -155,24 +155,19 @@ def asked_by(call: Call) -> list[str]:
     return asked
 
 
-def serve(answering: Callable[[Any], object]) -> None:
-    """Answer each line of standard input with one; what others print goes to standard error.
-
-    Args:
-        answering: whose methods are called, made of an instance of the class that the command line names.
-    """
+def answer(process: Any) -> None:
+    """Answer each line of standard input with one; what others print goes to standard error."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    module, _, name = sys.argv[1].partition(":")
-    target = answering(getattr(importlib.import_module(module), name)())
     for line in sys.stdin:
         told = json.loads(line)
-        answer = getattr(target, told.pop("do"))(**told)
-        print(json.dumps(answer), file=answers, flush=True)
+        said = getattr(process, told.pop("do"))(**told)
+        print(json.dumps(said), file=answers, flush=True)
 
 
 def main() -> None:
-    """See `serve`."""
-    serve(Process)
+    """Do what the lines of standard input say, with the side that the command line names."""
+    module, _, name = sys.argv[1].partition(":")
+    answer(Process(getattr(importlib.import_module(module), name)()))
 
 
 if __name__ == "__main__":

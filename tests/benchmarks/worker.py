@@ -1,11 +1,12 @@
 """Work in a process of its own: `python -m tests.benchmarks.worker MODULE:CLASS`; each line names a method."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .rounds import Runner, started
-from .side import serve
+from .side import answer
 
 __all__ = ["at_work"]
 
@@ -17,10 +18,16 @@ def at_work(worker: str, url: str) -> Iterator[Runner]:
     Args:
         worker: "module:Class"; what it is asked to do are its methods, in JSON values.
     """
-    with started(worker.rpartition(":")[2], worker, sys.executable, url, module=__name__) as runner:
+    with started(worker.rpartition(":")[2], [sys.executable, "-m", __name__, worker], url) as runner:
         runner.ask("set_up")
         yield runner
 
 
+def main() -> None:
+    """Do what the lines of standard input say, with the worker that the command line names."""
+    module, _, name = sys.argv[1].partition(":")
+    answer(getattr(importlib.import_module(module), name)())
+
+
 if __name__ == "__main__":
-    serve(lambda worker: worker)
+    main()

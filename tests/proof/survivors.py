@@ -41,12 +41,6 @@ REVIEWED: dict[str, str] = {
     'lifecycle/door.py _facts_of: replaced=getattr(row, "replaced", False),'
     ' -> replaced=getattr(row, "replaced", True),': "Only a success asks for it, and for a success it was read.",
     "lifecycle/door.py : MAX_RACES = 60 -> MAX_RACES = 61": "Bounded is what matters, not by how many.",
-    "lifecycle/reading.py read_row: sql, values = _read_sql(using, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)"
-    " -> sql, values = _read_sql(None, tuple(where), siblings=siblings, anybody=siblings and verdict.fulfil)": "Without a name the manager asks the same router.",
-    "lifecycle/reading.py read_row: found = Transaction.objects.using(using).raw(sql, [*values, *prepared(using, Transaction, where)])"
-    " -> found = Transaction.objects.using(None).raw(sql, [*values, *prepared(using, Transaction, where)])": "Without a name the manager asks the same router.",
-    "lifecycle/reading.py _read_sql: rows = Transaction.objects.using(using)"
-    " -> rows = Transaction.objects.using(None)": "Without a name the manager asks the same router.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar(None, bound=models.Model)': "A name for a type.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", bound=None)': "A name for a type.",
     'models/statements.py : Row = TypeVar("Row", bound=models.Model) -> Row = TypeVar("Row", )': "A name for a type.",
@@ -61,12 +55,6 @@ REVIEWED: dict[str, str] = {
     " -> returns = None": "SQLite knows its last key either way, and the other database's run of the tests does not.",
     "models/statements.py insert: row.pk = cursor.fetchone()[0] if returns else cursor.lastrowid"
     " -> row.pk = cursor.fetchone()[0] if (returns) and False else cursor.lastrowid": "SQLite knows its last key either way, and the other database's run of the tests does not.",
-    "models/statements.py find: rows = model._default_manager.using(using).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))"
-    " -> rows = model._default_manager.using(None).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))": "Without a name the manager asks the same router.",
-    "models/statements.py find: rows = model._default_manager.using(using).raw(_find_sql(using, model, tuple(where)), prepared(using, model, where))"
-    " -> rows = model._default_manager.using(using).raw(_find_sql(None, model, tuple(where)), prepared(using, model, where))": "Without a name the manager asks the same router.",
-    "models/statements.py _find_sql: return select_sql(model._default_manager.using(using), where)[0]"
-    " -> return select_sql(model._default_manager.using(None), where)[0]": "Without a name the manager asks the same router.",
     "schedule.py : CLAIM_LEASE = timedelta(seconds=60)"
     " -> CLAIM_LEASE = timedelta(seconds=61)": "A second more of a lease changes nothing that can be promised.",
     "schedule.py backoff_delay: seconds = min(first * 2 ** min(attempts, 20), ceiling.total_seconds())"
@@ -81,4 +69,25 @@ REVIEWED: dict[str, str] = {
     ' -> sent = given.get("webhook-timestamp", "XXXX")': "Neither is a time.",
     'gateways/signing.py _matches: offered = headers.get("webhook-signature", "").encode(errors="replace").split(b" ")'
     ' -> offered = headers.get("webhook-signature", "XXXX").encode(errors="replace").split(b" ")': "Neither is a signature.",
+    "models/statements.py Select.of: f\"{sql} {'AND' if rows.query.where else 'WHERE'} {_all_of(rows.db, rows.model, where)}\","
+    " -> f\"{sql} {'and' if rows.query.where else 'WHERE'} {_all_of(rows.db, rows.model, where)}\",": "SQL knows no small letters.",
+    "models/statements.py Select._row: columns[place] = convert(columns[place], column, connection)"
+    " -> columns[place] = convert(columns[place], None, connection)": "None of our fields' converters looks at it.",
+    "models/statements.py Select._row: columns[place] = convert(columns[place], column, connection)"
+    " -> columns[place] = convert(columns[place], column, None)": "None of our fields' converters looks at it.",
+    "models/statements.py Select._row: row = self.model.from_db(self.using, self.columns, columns[: len(self.columns)])"
+    " -> row = self.model.from_db(self.using, None, columns[: len(self.columns)])": "Every column is there, and then Django does not look at their names.",
+    "models/statements.py Select._row: for name, value in zip(self.beside, columns[len(self.columns) :], strict=True):"
+    " -> for name, value in zip(self.beside, columns[len(self.columns) :], strict=None):": "There are as many: one query names both.",
+    "models/statements.py Select._row: for name, value in zip(self.beside, columns[len(self.columns) :], strict=True):"
+    " -> for name, value in zip(self.beside, columns[len(self.columns) :], ):": "There are as many: one query names both.",
+    "models/statements.py Select._row: for name, value in zip(self.beside, columns[len(self.columns) :], strict=True):"
+    " -> for name, value in zip(self.beside, columns[len(self.columns) :], strict=False):": "There are as many: one query names both.",
+    "models/statements.py _find: return Select.of(model._default_manager.using(using), where)"
+    " -> return Select.of(model._default_manager.using(None), where)": "Without a name the manager asks the same router.",
+    'models/statements.py _insert_sql: after = " ON CONFLICT DO NOTHING" * or_leave + f" RETURNING {quote(key)}" * returns'
+    ' -> after = " on conflict do nothing" * or_leave + f" RETURNING {quote(key)}" * returns': "SQL knows no small letters.",
+    "lifecycle/reading.py _ask: rows = Transaction.objects.using(using)"
+    " -> rows = Transaction.objects.using(None)": "Without a name the manager asks the same router.",
+    'lifecycle/door.py apply_update: known = None -> known = ""': "Nothing is compared: it is read once more.",
 }

@@ -15,6 +15,7 @@ from ..rounds import started
 __all__ = ["GrowthBench"]
 
 HERE = "tests.benchmarks.sides.growing"
+ASIDE = (sys.executable, "-m", "tests.benchmarks.side")
 #: Pages of an index that is worth a row.
 LARGE = 10
 PAPER = """
@@ -97,7 +98,7 @@ def compare(side: str, known: Mapping[int, str], calls: int, rounds: int) -> dic
     """What one call costs in each of the books."""
     with ExitStack() as stack:
         runners = {
-            str(count): stack.enter_context(started(f"{side} at {count:,}", side, sys.executable, url))
+            str(count): stack.enter_context(started(f"{side} at {count:,}", [*ASIDE, side], url))
             for count, url in known.items()
         }
         with ThreadPoolExecutor() as pool:
