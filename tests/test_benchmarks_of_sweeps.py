@@ -98,7 +98,7 @@ def growth(*, asked: int = 1, reads_most: bool = False) -> dict[str, Any]:
         ("polls", polls(13.0), []),
         ("polls", polls(13.1), ["seconds for 100 polls, 32 threads = 1"]),
         ("expiry", expiry(70.0), []),
-        ("expiry", expiry(69.0), ["rows per second, one statement for 10 = 1"]),
+        ("expiry", expiry(69.0), ["rows per second, ours, one statement for 10 = 1"]),
         ("admin", admin(), []),
         ("admin", admin(search=50.1), ["SQL, ms, the slowest of 1 searches"]),
         ("admin", admin(counts=1), ["statements that count most of a table"]),

@@ -38,11 +38,14 @@ class ExpiryBench(Bench):
 
     def lines(self, result: Result) -> list[Line]:
         """See `Bench`."""
-        ours, what = ratio(result, "ours"), f"rows per second, one statement for {result['rows']:,} = 1"
         return [
-            Line("P11", what, f"{ours:.3f}", f"≥ {RATIO}", ours >= RATIO, self.words["ours"]),
-            *(Line("P11", what, f"{ratio(result, name):.3f}", note=self.words[name]) for name in OTHERS),
+            self._line(result, "ours", f"≥ {RATIO}", ratio(result, "ours") >= RATIO),
+            *(self._line(result, name) for name in OTHERS),
         ]
+
+    def _line(self, result: Result, name: str, bar: str = "", met: bool = True) -> Line:
+        what = f"rows per second, {name}, one statement for {result['rows']:,} = 1"
+        return Line("P11", what, f"{ratio(result, name):.3f}", bar, met, self.words[name])
 
     def table(self, result: Result) -> str:
         """See `Bench`."""
