@@ -28,29 +28,32 @@ help:  ## what there is
 demo: $(VENV)/demo.stamp  ## a small shop on http://127.0.0.1:$PORT/, with everything it needs
 	$(BIN)/python -m example_project.demo
 
-# Three lanes side by side, because much of it is waiting: SQLite; PostgreSQL; and one with the demo shop and its
-# browsers (on SQLite), then the faults on PostgreSQL. With PYTEST_ARGS, what they choose on both databases. The
+# Three lanes side by side, because much of it is waiting: SQLite; PostgreSQL, then the faults on SQLite; the demo shop
+# and its browsers (on SQLite), then the faults on PostgreSQL. With PYTEST_ARGS, what they choose on both databases. The
 # coverage on SQLite is judged.
 SHOP := tests/browser tests/example tests/docs
-SIDES := postgres $(if $(PYTEST_ARGS),,shop faults)
+FAULTS := tests/faults
+FIRST := postgres $(if $(PYTEST_ARGS),,faults-sqlite)
+SECOND := $(if $(PYTEST_ARGS),,shop faults-postgres)
 only.shop := $(SHOP)
-only.faults := tests/faults
-only.postgres := $(if $(PYTEST_ARGS),,--ignore=tests/faults)
-only.sqlite := $(if $(PYTEST_ARGS),,$(SHOP:%=--ignore=%))
+only.faults-sqlite := $(FAULTS)
+only.faults-postgres := $(FAULTS)
+only.postgres := $(if $(PYTEST_ARGS),,--ignore=$(FAULTS))
+only.sqlite := $(if $(PYTEST_ARGS),,$(patsubst %,--ignore=%,$(SHOP) $(FAULTS)))
 # The tracer is what takes the time, and the lanes on SQLite come by nearly every line.
 COVERED := --cov=django_gatewaypay --cov-report= --cov-fail-under=0
-suite = GATEWAYPAY_TEST_DB=$(if $(filter postgres faults,$(1)),postgres,sqlite) COVERAGE_FILE=.coverage.$(1) \
-	$(BIN)/python -m pytest $(if $(filter sqlite shop,$(1)),$(COVERED)) $(only.$(1)) $(PYTEST_ARGS)
+suite = GATEWAYPAY_TEST_DB=$(if $(findstring postgres,$(1)),postgres,sqlite) COVERAGE_FILE=.coverage.$(1) \
+	$(BIN)/python -m pytest $(if $(findstring postgres,$(1)),,$(COVERED)) $(only.$(1)) $(PYTEST_ARGS)
 lane = (status=0; $(foreach side,$(1),$(call suite,$(side)) > .pytest-$(side).log 2>&1 || [ $$? = 5 ] || status=1;) exit $$status)
 
 test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with its coverage
 	@rm -f .coverage .coverage.* .pytest-*.log
 	@status=0; others=; trap 'kill $$others' INT TERM; \
-	$(call lane,postgres) & others="$$others $$!"; \
-	$(call lane,$(filter-out postgres,$(SIDES))) & others="$$others $$!"; \
+	$(call lane,$(FIRST)) & others="$$others $$!"; \
+	$(call lane,$(SECOND)) & others="$$others $$!"; \
 	echo "== the suite on sqlite"; $(call suite,sqlite) || status=1; \
 	for other in $$others; do wait $$other || status=1; done; \
-	for side in $(SIDES); do echo "== $$side, which ran beside it"; cat .pytest-$$side.log; done; \
+	for side in $(FIRST) $(SECOND); do echo "== $$side, which ran beside it"; cat .pytest-$$side.log; done; \
 	$(BIN)/python -m coverage combine -q .coverage.* && $(BIN)/python -m coverage report || status=1; \
 	exit $$status
 

@@ -110,15 +110,20 @@ class Reader:
 
     async def run(self) -> None:
         """Until nobody asks: at rest one row is read at once, in a storm many are read together."""
-        while self.asking:
-            asked, self.asking = self.asking[:MOST_ROWS], self.asking[MOST_ROWS:]
-            try:
-                rows = await database_sync_to_async(read_rows)([socket for socket, _ in asked])
-            except Exception as error:  # noqa: BLE001 - it is theirs who asked
-                rows = [error] * len(asked)
-            for (_, answer), row in zip(asked, rows, strict=True):
-                tell(answer, row)
-        self.task = None
+        try:
+            while self.asking:
+                asked, self.asking = self.asking[:MOST_ROWS], self.asking[MOST_ROWS:]
+                await self.answer(asked)
+        finally:
+            self.task = None
+
+    async def answer(self, asked: "list[tuple[TransactionConsumer, asyncio.Future[Transaction | None]]]") -> None:
+        try:
+            rows = await database_sync_to_async(read_rows)([socket for socket, _ in asked])
+        except Exception as error:  # noqa: BLE001 - it is theirs who asked
+            rows = [error] * len(asked)
+        for (_, answer), row in zip(asked, rows, strict=True):
+            tell(answer, row)
 
 
 def read_rows(sockets: "list[TransactionConsumer]") -> list[Transaction | Exception | None]:
