@@ -15,6 +15,7 @@ from typing import Any
 
 from ..proof.frame import REPOSITORY
 from .servers import databases
+from .side import make_tables
 from .sides.many import analyze
 from .suite import set_up
 
@@ -105,9 +106,7 @@ def _name_a_shopper() -> None:
 def main() -> None:
     """Make the tables, fill them, and let the planner know."""
     set_up()
-    from django.core.management import call_command
-
-    call_command("migrate", run_syncdb=True, verbosity=0)
+    make_tables()
     fill(int(sys.argv[1]))
     analyze()
 

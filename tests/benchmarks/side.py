@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-__all__ = ["Side", "answer", "asked_by", "configure", "main"]
+__all__ = ["Side", "answer", "asked_by", "configure", "main", "make_tables"]
 
 Call = Callable[[], None]
 
@@ -63,11 +63,17 @@ def configure(installed: Sequence[str], urls: str, **more: Any) -> None:
         **more,
     )
     import django
-    from django.apps import apps
-    from django.core.management import call_command
 
     django.setup()
-    # The tables as the models have them: their history takes longer than most measurements.
+    make_tables()
+
+
+def make_tables() -> None:
+    """The tables as the models have them: their history takes longer than most measurements."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.core.management import call_command
+
     settings.MIGRATION_MODULES = {config.label: None for config in apps.get_app_configs()}
     call_command("migrate", run_syncdb=True, verbosity=0)
 
