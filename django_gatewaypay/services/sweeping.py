@@ -5,12 +5,14 @@ Every piece of work is claimed by a lease in the database, so that two clocks an
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from django.db import models, transaction
+from django.db import connections, models, router, transaction
 from django.utils import timezone
 
 from .. import dispatch, schedule
@@ -28,6 +30,8 @@ __all__ = ["BATCH", "Done", "expire_overdue", "poll_due", "poll_one", "retry_ful
 logger = logging.getLogger("gatewaypay.poll")
 
 BATCH = 200
+#: How many rows are worked on at once where gateways are asked: each takes a database connection meanwhile.
+TOGETHER = 8
 Key = TypeVar("Key", uuid.UUID, int)
 
 
@@ -58,7 +62,7 @@ def tick(limit: int = BATCH) -> Done:
 
 def poll_due(limit: int = BATCH) -> int:
     """Ask the gateways about every transaction whose time has come; how many."""
-    return _each(_poll, _claim_transactions(Transaction.objects.due(timezone.now()), limit))
+    return _ask_each(_poll, _claim_transactions(Transaction.objects.due(timezone.now()), limit))
 
 
 def poll_one(transaction_id: uuid.UUID) -> float | None:
@@ -71,7 +75,7 @@ def poll_one(transaction_id: uuid.UUID) -> float | None:
 
 def expire_overdue(limit: int = BATCH) -> int:
     """Close what is past its time, after asking the gateway once more; how many."""
-    return _each(expire, _claim_transactions(Transaction.objects.overdue(timezone.now()), limit))
+    return _ask_each(expire, _claim_transactions(Transaction.objects.overdue(timezone.now()), limit))
 
 
 def sweep(limit: int = BATCH) -> tuple[int, int, int]:
@@ -84,7 +88,11 @@ def sweep(limit: int = BATCH) -> tuple[int, int, int]:
     outbox = Fulfilment.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
     callbacks = _each(process_callback, _claim(inbox, limit, next_attempt_at=now + schedule.CLAIM_LEASE))
     fulfilments = _each(_deliver, list(outbox.values_list("pk", flat=True)[:limit]))
-    return callbacks, fulfilments, sum(_each(drive, _claim_movements(kind, limit)) for kind, drive in DRIVERS.items())
+    return (
+        callbacks,
+        fulfilments,
+        sum(_ask_each(drive, _claim_movements(kind, limit)) for kind, drive in DRIVERS.items()),
+    )
 
 
 def _claim_movements(kind: type[Refund | Capture], limit: int) -> list[uuid.UUID]:
@@ -127,6 +135,35 @@ def _each(work: Callable[[Key], object], keys: Iterable[Key]) -> int:
         except Exception:
             logger.exception("failed %s=%s", work.__name__.strip("_"), key)
     return count
+
+
+def _ask_each(work: Callable[[uuid.UUID], object], keys: Sequence[uuid.UUID]) -> int:
+    """`_each`, several at once: most of it is waiting for gateways. How many."""
+    connection = connections[router.db_for_write(Transaction)]
+    threads = min(TOGETHER, len(keys))
+    # SQLite has one writer, and what a transaction has not committed no other connection sees.
+    if threads < 2 or connection.in_atomic_block or not connection.features.has_select_for_update:
+        return _each(work, keys)
+    left = deque(keys)
+    with ThreadPoolExecutor(threads, "gatewaypay-sweep") as pool:
+        try:
+            for done in [pool.submit(_work_off, work, left) for _ in range(threads)]:
+                done.result()
+        finally:
+            left.clear()  # who is told to stop begins nothing more
+    return len(keys)
+
+
+def _work_off(work: Callable[[uuid.UUID], object], left: deque[uuid.UUID]) -> None:
+    try:
+        while left:
+            try:
+                key = left.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            _each(work, [key])
+    finally:
+        connections.close_all()
 
 
 def _poll(transaction_id: uuid.UUID) -> None:

@@ -1,12 +1,13 @@
 """What the clock does, and that two clocks do no more than one."""
 
+import contextlib
 import itertools
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from django_gatewaypay import services
@@ -96,8 +97,9 @@ def test_questions_become_rarer(hosted: GatewayServer) -> None:
     assert all(later > 1.7 * sooner for sooner, later in itertools.pairwise(pauses))
 
 
-def test_a_gateway_that_is_away_is_asked_again_later(hosted: GatewayServer) -> None:
+def test_a_gateway_that_is_away_is_asked_again_later(hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row that fails keeps neither itself nor the others."""
+    monkeypatch.setattr(services.sweeping, "TOGETHER", 1)  # so that all three errors are one row's
     rows = start(3)
     for row in rows:
         hosted.pay(row.gateway_reference)
@@ -274,3 +276,75 @@ def test_many_clocks_do_the_work_of_one(hosted: GatewayServer, work: Any) -> Non
 
     assert not errors
     assert questions(hosted) == 20
+
+
+# --- Several at once.
+
+
+def in_turn(monkeypatch: pytest.MonkeyPatch, ask: Any) -> list[str]:
+    """Let `ask` stand before every look at a gateway; the names of the threads that looked."""
+    real, names = services.sweeping.refresh_row, []
+
+    def look(row: Transaction) -> Any:
+        names.append(threading.current_thread().name)
+        ask()
+        return real(row)
+
+    monkeypatch.setattr(services.sweeping, "refresh_row", look)
+    return names
+
+
+def connections_of_the_server() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.postgres
+def test_gateways_are_asked_at_once(hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight payments wait for each other's questions; each ends, and no thread keeps its connection."""
+    rows, before = start(9), connections_of_the_server()
+    for row in rows:
+        hosted.pay(row.gateway_reference)
+    let_pass(16)
+    first = itertools.count()
+    meeting = threading.Barrier(8, timeout=20)
+    names = in_turn(monkeypatch, lambda: meeting.wait() if next(first) < 8 else None)
+
+    assert services.poll_due() == 9
+    assert {*Transaction.objects.values_list("state", flat=True)} == {"success"}
+    assert len({*names}) == 8
+    assert (len(names), connections_of_the_server()) == (9, before)
+
+
+@pytest.mark.parametrize("why", ["a transaction around it", "one row", "one writer"])
+def test_where_others_would_see_nothing_it_goes_one_by_one(
+    hosted: GatewayServer, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """In the thread that called."""
+    start(1 if why == "one row" else 3)
+    let_pass(16)
+    names = in_turn(monkeypatch, lambda: None)
+    if why == "one writer":
+        monkeypatch.setattr(connection.features, "has_select_for_update", False)
+    with transaction.atomic() if why == "a transaction around it" else contextlib.nullcontext():
+        services.poll_due()
+
+    assert {*names} == {threading.current_thread().name}
+
+
+@pytest.mark.postgres
+def test_who_is_told_to_stop_begins_nothing_more(monkeypatch: pytest.MonkeyPatch, hosted: GatewayServer) -> None:
+    """What was begun is finished; what was not is left to whoever comes after its claim."""
+    start(30)
+    let_pass(16)
+
+    def stop() -> None:
+        raise SystemExit
+
+    names = in_turn(monkeypatch, stop)
+    with pytest.raises(SystemExit):
+        services.poll_due()
+
+    assert 1 <= len(names) <= 8
+    assert Transaction.objects.exclude(claimed_until=None).count() == 30

@@ -114,6 +114,8 @@ class Simulation(World):
             # What a host's middleware does for people is of no interest to money, and costs a tenth of the time.
             stack.enter_context(override_settings(GATEWAYPAY=self.draw_settings(), MIDDLEWARE=[]))
             stack.enter_context(no_collector())
+            # What happens at once is the world's to say: it passes from one process to another, never to a thread.
+            stack.enter_context(patch.object(services.sweeping, "TOGETHER", 1))
             stack.enter_context(patch.object(tasks, "enqueue", self._enqueue))
             stack.enter_context(patch.object(announcer, "_send", self._nudge))
             stack.enter_context(audit.listening(self))
