@@ -299,6 +299,16 @@ def test_the_page_says_what_is_met(place: Place, ours: float, word: str) -> None
     assert "| SQL | 1 | ≤ 1 | met |" in sql
 
 
+@pytest.mark.parametrize(("ours", "told"), [(1.3, False), (1.31, True)])
+def test_the_page_says_why_where_something_is_not_met(place: Place, ours: float, told: bool) -> None:
+    """And nothing of what is."""
+    keep(place, "benches", {"status": status(ours)})
+    reasons = place.page.read_text().partition("### What is not met, and why")[2]
+
+    assert ("**P5, status.**" in reasons) is told
+    assert "**P2" not in reasons
+
+
 def test_one_statement_too_many_is_not_met(place: Place) -> None:
     """What is asked is counted in the statements that were kept."""
     keep(place, "benches", {"status": status(1.0, asked=2)})

@@ -12,21 +12,22 @@ from .benches import BENCHES
 from .chart import draw
 from .frame import Line, Rounds
 from .sql import shortened
-from .targets import ELSEWHERE, TARGETS
+from .targets import ELSEWHERE, TARGETS, WHY
 
 __all__ = ["FULL", "QUICK", "Place", "keep", "verdict"]
 
 HEAD = """# Performance
 
-Written by `make bench` and by nobody's hand; what was measured, call by call, is in [{data}]({data}). Floor, rivals and
-this package run in turn, round after round, in one run, each in a warm process of its own and through its WSGI
-handler, on PostgreSQL. What is compared is the **CPU time of the web process** for one call: the servers' own time is
-nobody's. Each sample is divided by a fixed piece of plain Python that runs before and after it, each round gives one
-ratio, and the page shows the median of the rounds. Machines are shared, so that only ratios of one run mean anything,
-and differences under a quarter mean little. SQL counts statements; opening and ending a transaction are none.
+Written by `make bench` and by nobody's hand; what was measured, call by call, is in [{data}]({data}). Floor, rivals
+and this package run in turn, round after round, in one run, each in a warm process of its own and through its WSGI
+handler, on PostgreSQL. What is compared is the **CPU time of the web process** for one call, unless a table says
+otherwise: the servers' own time is nobody's. Each sample is divided by a fixed piece of plain Python that runs before
+and after it, each round gives one ratio, and the page shows the median of the rounds. Machines are shared, so that
+only ratios of one run mean anything, and differences under a quarter mean little. SQL counts statements; opening and
+ending a transaction are none.
 
-What is pushed goes another way, and is measured on the wall: uvicorn, Valkey and the open pages are processes of their
-own, and for the pixels there is a Celery worker and a Chromium.
+What is pushed goes another way, and is measured on the wall: uvicorn, Valkey and the open pages are processes of
+their own, and for the pixels there is a Celery worker and a Chromium.
 
 ## The targets
 
@@ -89,6 +90,7 @@ def verdict(line: Line) -> str:
 
 def _page(place: Place, told: Mapping[str, Any]) -> Iterator[str]:
     yield HEAD.format(data=place.data.name) + "\n".join(_target_rows(told["benches"])) + "\n"
+    yield from _reasons(told["benches"])
     for name, kept in told["benches"].items():
         yield from _section(place, name, kept)
     yield "## Where one call goes\n"
@@ -106,6 +108,17 @@ def _target_rows(benches: Mapping[str, Any]) -> Iterator[str]:
             yield _row(target, path, line, f"`make bench PART={name}`")
         if not mine:
             yield _row(target, path, Line(target, "–", "–", met=None, note=ELSEWHERE.get(target, "")), "–")
+
+
+def _reasons(benches: Mapping[str, Any]) -> Iterator[str]:
+    """Of what is not met now, and of nothing else."""
+    lines = [line for name, kept in benches.items() for line in BENCHES[name].lines(kept["result"])]
+    missed = {line.target for line in lines if line.met is False}
+    if missed:
+        yield "### What is not met, and why\n"
+    for target in TARGETS:
+        if target in missed:
+            yield f"- **{target}, {TARGETS[target]}.** {WHY.get(target, 'Nobody knows yet.')}\n"
 
 
 def _row(target: str, path: str, line: Line, command: str) -> str:
