@@ -18,7 +18,7 @@ from django.utils import timezone
 from .. import dispatch, schedule
 from ..exceptions import GatewayError
 from ..lifecycle import apply_update
-from ..models import Callback, Capture, Fulfilment, Refund, Transaction, update_where
+from ..models import Callback, Capture, Fulfilment, Refund, Transaction, find, update_where
 from ..types import PaymentUpdate, Source, State
 from .callbacks import process_callback
 from .movements import drive_movement
@@ -167,7 +167,9 @@ def _work_off(work: Callable[[uuid.UUID], object], left: deque[uuid.UUID]) -> No
 
 
 def _poll(transaction_id: uuid.UUID) -> None:
-    row, trouble = Transaction.objects.get(pk=transaction_id), None
+    row, trouble = find(Transaction, id=transaction_id), None
+    if row is None:
+        return  # deleted in the database since it was claimed
     try:
         row = open_session(row) if row.state == State.CREATED else refresh_row(row)
     except GatewayError as error:

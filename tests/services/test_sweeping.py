@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -348,3 +349,11 @@ def test_who_is_told_to_stop_begins_nothing_more(monkeypatch: pytest.MonkeyPatch
 
     assert 1 <= len(names) <= 8
     assert Transaction.objects.exclude(claimed_until=None).count() == 30
+
+
+def test_a_payment_that_is_gone_when_its_turn_comes(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Somebody has deleted it, in the database, since it was claimed: nothing is asked, and nothing is wrong."""
+    monkeypatch.setattr(services.sweeping, "_claim_transactions", lambda *_: [uuid.uuid4()])
+
+    assert services.poll_due() == 1
+    assert "failed" not in caplog.text
