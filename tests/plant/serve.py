@@ -1,4 +1,4 @@
-"""One web process of the host on a socket that it is given: `python -m tests.proof.chaos.serve FD`.
+"""One web process of the host on a socket that it is given: `python -m tests.plant.serve FD`.
 
 The socket is kept open by who gave it, as systemd does: the other process goes on taking connections from it.
 """
@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 def main() -> None:
     from tests.asgi import application
-    from tests.proof.chaos import worker  # noqa: F401 - as a project's __init__ does: tasks go to the host's own app
+    from tests.plant import worker  # noqa: F401 - as a project's __init__ does: tasks go to the host's own app
 
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
