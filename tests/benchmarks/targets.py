@@ -16,6 +16,9 @@ TARGETS = {
     "P11": "expiry with history",
     "P12": "the admin at 1,000,000 rows",
     "P13": "from the callback to the pixels",
+    "load": "a sale on one machine",
+    "nodes": "many nodes",
+    "weight": "start-up and weight",
 }
 ELSEWHERE = {
     "P3": "the suite has it: `tests/test_races.py`",

@@ -73,6 +73,10 @@ class Courier:
         with self._changed:
             return len(self._letters) + self._flying
 
+    def address(self, letter: Letter) -> str:
+        """Where a letter goes."""
+        return self.url
+
     def post(self, word: tuple[str, bytes], *, after: float = 0, copies: int = 0) -> None:
         """Deliver an event after some seconds."""
         event_id, body = word
@@ -120,6 +124,6 @@ class Courier:
     def _send(self, letter: Letter) -> str:
         headers = sign(self.secret, letter.event_id, letter.body)
         try:
-            return str(self._http.request("POST", self.url, body=letter.body, headers=headers).status)
+            return str(self._http.request("POST", self.address(letter), body=letter.body, headers=headers).status)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return type(error).__name__

@@ -39,7 +39,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 ALLOWED_HOSTS = ["127.0.0.1"]
 CELERY = os.environ["PLANT_CLOCK"] == "celery"
-POOL = int(os.environ.get("PLANT_POOL", "0"))
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -47,14 +46,11 @@ DATABASES = {
         "USER": "postgres",
         "HOST": os.environ["PLANT_DATABASE_HOST"],
         "PORT": os.environ["PLANT_DATABASE_PORT"],
-        # Workers keep their connections, as their threads stay; the web's come and go with the request, or are pooled.
+        # Workers keep their connections, as their threads stay; the web's come and go with the request, unless it has
+        # threads of its own.
         "CONN_MAX_AGE": int(os.environ.get("PLANT_CONN_MAX_AGE", "0")),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "sslmode": "disable",
-            "gssencmode": "disable",
-            **({"pool": {"min_size": 4, "max_size": POOL, "timeout": 30}} if POOL else {}),
-        },
+        "OPTIONS": {"sslmode": "disable", "gssencmode": "disable"},
     }
 }
 CHANNEL_LAYERS = {

@@ -39,10 +39,15 @@ def set_up_django(known: Mapping[str, str]) -> None:
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 
-def open_web(plant: Plant, name: str, listener: socket.socket) -> Service:
-    """A web process on a socket, which other processes may have too."""
-    fd = listener.fileno()
-    return plant.add(Service(name, [sys.executable, "-m", "tests.plant.serve", str(fd)], pass_fds=[fd]))
+def open_web(plant: Plant, name: str, listener: socket.socket, *, threads: int = 0) -> Service:
+    """A web process on a socket, which other processes may have too.
+
+    Args:
+        threads: so many take the requests, and keep their connections to the database; with 0, all is ASGI.
+    """
+    fd, known = listener.fileno(), {"PLANT_CONN_MAX_AGE": "60" if threads else "0"}
+    command = [sys.executable, "-m", "tests.plant.serve", str(fd), str(threads)]
+    return plant.add(Service(name, command, environment=known, pass_fds=[fd]))
 
 
 def answers(url: str) -> bool:
