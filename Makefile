@@ -57,7 +57,7 @@ test: $(VENV)/test.stamp  ## the suite on SQLite and on PostgreSQL, with its cov
 prove: $(VENV)/prove.stamp  ## the long proof, resumable; QUICK=1 within minutes, PART="simulation storms" alone
 	$(BIN)/python -m tests.proof $(if $(QUICK),--quick) $(PART)
 
-bench: $(VENV)/bench.stamp  ## the performance page of the documentation; QUICK=1 within a minute, PART="callback status" alone
+bench: $(VENV)/bench.stamp  ## the performance page of the documentation; QUICK=1 within minutes, PART="callback status" alone
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(PROFILE),--profile $(PROFILE)) $(PART)
 
 check: $(VENV)/check.stamp  ## lint, format, types, rooms, migrations

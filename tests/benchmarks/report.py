@@ -24,6 +24,7 @@ handler, on PostgreSQL. What is compared is the **CPU time of the web process** 
 nobody's. Each sample is divided by a fixed piece of plain Python that runs before and after it, each round gives one
 ratio, and the page shows the median of the rounds. Machines are shared, so that only ratios of one run mean anything,
 and differences under a quarter mean little. SQL counts statements; opening and ending a transaction are none.
+The benches of the whole, `load`, `nodes` and `weight`, say themselves what they measure.
 
 ## The targets
 

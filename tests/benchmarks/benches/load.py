@@ -5,6 +5,7 @@ from typing import Any
 
 from ..frame import Bench, Line, Result, at_most
 from ..sale import figures, telling
+from ..sale.crowd import DEEDS, WAYS
 from ..sale.run import run_sale, shape
 
 __all__ = ["LoadBench"]
@@ -59,7 +60,7 @@ class LoadBench(Bench):
 
     def _rate(self, result: Result) -> Line:
         reached = figures.rate(result)
-        told = f"{result['started']:,} of {result['payments']:,} in {result['seconds_selling']:.0f} s"
+        told = f"{result['in_time']:,} of {result['payments']:,} while shoppers came, {result['started']:,} in the end"
         met = reached >= BAR if result["payments"] >= PAYMENTS else None
         return Line("load", "payments that were started in a second", f"{reached:.1f}", f"≥ {BAR}", met, told)
 
@@ -77,7 +78,8 @@ class LoadBench(Bench):
             f"shop keeps up or not. {result['webs']} web processes, each with 32 threads for requests and a loop for "
             f"sockets; {result['workers']} Celery workers with two processes each; one beat; PostgreSQL with fsync; "
             f"{result['valkeys']} Valkey for announcements and the queue; gateway and shoppers share the cores. A "
-            "shopper starts a payment, pays on the gateway's page, and hears of it by socket, by coming back, or by "
-            f"asking for the status; a few decline, a few go away. {figures.times(result, 'crowd')} (p50 / p99) is how "
+            f"shopper starts a payment, pays on the gateway's page, and hears of it by socket ({WAYS['socket']} %), by "
+            f"coming back ({WAYS['return']} %) or by asking for the status; {DEEDS['decline']} % decline, "
+            f"{DEEDS['abandon']} % go away. {figures.times(result, 'crowd')} (p50 / p99) is how "
             "late the shoppers came themselves."
         )

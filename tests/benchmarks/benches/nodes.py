@@ -13,7 +13,7 @@ __all__ = ["NodesBench"]
 
 BAR = 1.25
 #: Payments, and the seconds that they come in.
-SIZE = (300, 30)
+SIZE = (300, 20)
 SMALL = {"webs": 1, "workers": 1, "valkeys": 1}
 LARGE = {"webs": 2, "workers": 3, "valkeys": 2}
 SHAPES: dict[str, dict[str, Any]] = {"one": SMALL, "many": LARGE, "rabbit": {**LARGE, "broker": "RabbitMQ"}}
@@ -22,7 +22,7 @@ WORDS = {
     "many": "two web processes, three workers, two Valkeys",
     "rabbit": "the same, with RabbitMQ for the queue",
 }
-FULL = {"warm": 60, "rest": 5, "beat": 5, "poll_after": 5, "latest": 5, "abandons": False}
+FULL = {"warm": 60, "rest": 4, "beat": 5, "poll_after": 5, "latest": 5, "abandons": False}
 QUICK = {"warm": 10, "rest": 1, "beat": 1, "poll_after": 3, "latest": 3, "abandons": False}
 NO_RABBIT = "RabbitMQ is not installed here"
 

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -19,14 +20,14 @@ from websockets.exceptions import WebSocketException
 
 from .wire import Caller
 
-__all__ = ["Crowd", "main"]
+__all__ = ["DEEDS", "WAYS", "Crowd", "main"]
 
 FINAL = frozenset({"success", "failed", "canceled", "expired", "held"})
 #: Of a hundred shoppers: what they do at the gateway, and how they hear of it on our pages.
 DEEDS = {"pay": 92, "decline": 5, "abandon": 3}
-WAYS = {"socket": 30, "return": 40, "look": 30}
+WAYS = {"socket": 40, "return": 20, "look": 40}
 THINKS = (0.5, 2.0)
-#: As `gatewaypay.js` has it.
+#: Seconds before each look at the status, as `gatewaypay.js` has them.
 POLLS = (2, 5, 10, 15)
 #: So long is a payment asked for, and its end awaited.
 PATIENCE, INTEREST = 60.0, 120.0
@@ -41,7 +42,7 @@ class Seen:
         told: the state that each of them was told last, by transaction.
         heard: when, and at which node, a socket heard of the end.
         deaf: sockets that never did.
-        last: when the last payment was started, by the monotonic clock.
+        in_time: payments that were started before the last shopper was to come.
     """
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -50,7 +51,7 @@ class Seen:
     deaf: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     odd: list[str] = field(default_factory=list)
-    last: float = 0.0
+    in_time: int = 0
 
 
 class Crowd:
@@ -62,17 +63,17 @@ class Crowd:
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         self.urls, self.orders, self.seed = work["urls"], work["orders"], work["seed"]
-        self.pace = work["seconds"] / len(self.orders)
+        self.seconds, self.opened = work["seconds"], time.monotonic()
         self.deeds = DEEDS if work["abandons"] else {name: DEEDS[name] for name in ("pay", "decline")}
         self.caller = Caller()
         self.seen = Seen()
 
     async def run(self) -> Seen:
         """Until the last one has gone."""
-        opened = time.monotonic()
+        pace = self.seconds / len(self.orders)
         async with asyncio.TaskGroup() as group:
             for number in range(len(self.orders)):
-                due = opened + number * self.pace
+                due = self.opened + number * pace
                 await asyncio.sleep(due - time.monotonic())
                 # How late the crowd itself is.
                 self.seen.seconds["crowd"].append(time.monotonic() - due)
@@ -122,8 +123,9 @@ class Shopper:
             status, data = await self._ask("initiate", "POST", "/payments/initiate/", body, key)
             if status == 201 and data.get("payment_url"):
                 self.payment = data
-                self.seen.last = time.monotonic()
-                self.seen.seconds["start"].append(self.seen.last - due)
+                now = time.monotonic()
+                self.seen.seconds["start"].append(now - due)
+                self.seen.in_time += now <= self.crowd.opened + self.crowd.seconds
                 return True
             if 400 <= status < 500:
                 self.seen.odd.append(f"initiate answered {status}: {data}")
@@ -158,10 +160,10 @@ class Shopper:
 
     async def _look_until_the_end(self) -> None:
         gone = time.monotonic() + INTEREST
-        looks = 0
-        while not await self._read() and time.monotonic() < gone:
-            await asyncio.sleep(POLLS[min(looks, len(POLLS) - 1)])
-            looks += 1
+        for pause in chain(POLLS, repeat(POLLS[-1])):
+            await asyncio.sleep(pause)
+            if await self._read() or time.monotonic() > gone:
+                return
 
     async def _read(self) -> bool:
         status, data = await self._ask("status", "GET", f"/payments/status/{self.payment['id']}/")

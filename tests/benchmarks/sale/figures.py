@@ -50,8 +50,8 @@ def _of_one(result: Result, seconds: float) -> float:
 
 
 def rate(result: Result) -> float:
-    """Payments that were started in a second, from the first shopper to the last answer."""
-    return float(result["started"]) / float(result["seconds_selling"])
+    """Payments that were started in a second, while shoppers came."""
+    return float(result["in_time"]) / float(result["seconds"])
 
 
 def amiss(result: Result, *but: str) -> int:

@@ -64,7 +64,7 @@ class House:
             **spent,
             "idle": {name: spent / self.work["rest"] for name, spent in before.since(quiet)["cpu"].items()},
             "seconds_to_settle": round(before.at + spent["seconds_measured"] - gone, 1),
-            "seconds_selling": round(seen["last"] - self.opened, 2),
+            "in_time": seen["in_time"],
             "started": len(seen["seconds"]["start"]),
             "gateway": dict(sorted((self.gateway.told - said).items())),
             **self.told(seen, sent),
