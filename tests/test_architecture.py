@@ -143,6 +143,20 @@ def test_importing_the_package_is_cheap() -> None:
     assert python(code) == "[]"
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_celery_is_imported_where_it_is_used(wanted: bool) -> None:
+    """A host that has switched it on imports it at its start, where no shopper waits; any other one never does."""
+    code = (
+        "from django.conf import settings;"
+        "apps = ['django.contrib.contenttypes', 'django.contrib.auth', 'django_gatewaypay'];"
+        f"settings.configure(INSTALLED_APPS=apps, GATEWAYPAY={{'USE_CELERY': {wanted}}});"
+        "import django, sys; django.setup(); import django_gatewaypay.urls, django_gatewaypay.routing;"
+        "print('celery' in sys.modules)"
+    )
+
+    assert python(code) == str(wanted)
+
+
 def test_an_adapter_works_without_settings() -> None:
     """Types, money and adapters are importable and usable in a script that never configures Django."""
     code = (

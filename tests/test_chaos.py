@@ -19,7 +19,8 @@ from django_gatewaypay.models import Fulfilment, Refund, Transaction
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from django_gatewaypay.types import State
 from tests.factories import make_transaction
-from tests.proof.chaos import mischief, verdict
+from tests.plant import verdict
+from tests.proof.chaos import mischief
 from tests.proof.chaos.part import SETTLED_WITHIN, Chaos, run_chaos, shape, verdicts
 from tests.proof.chaos.shoppers import Plan
 from tests.proof.frame import REPOSITORY
@@ -205,7 +206,7 @@ def test_who_expired_unasked_is_asked_about_within_the_five_minutes(hosted: Gate
 OWNER = """
 import sys, time
 from pathlib import Path
-from tests.proof.chaos.plant import Plant, Service
+from tests.plant.processes import Plant, Service
 with Plant(Path(sys.argv[1])) as plant:
     plant.add(Service("sleeper", ["sleep", "600"]))
     print(plant.services["sleeper"].pid, plant.scratch, flush=True)

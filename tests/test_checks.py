@@ -211,7 +211,7 @@ def test_celery_without_a_broker_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, settings: Any, broker: str | None, ids: list[str]
 ) -> None:
     """A web process that never imported the host's app would send its work nowhere."""
-    monkeypatch.setattr(checks, "current_app", Celery(broker=broker, set_as_current=False))
+    monkeypatch.setattr("celery.current_app", Celery(broker=broker, set_as_current=False))
     settings.GATEWAYPAY = settings.GATEWAYPAY | {"USE_CELERY": True}
 
     assert all_ids() == ids

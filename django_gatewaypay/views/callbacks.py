@@ -10,9 +10,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
-from .. import services, tasks
+from .. import services
 from ..conf import settings
 from ..exceptions import CallbackError, InvalidSignature, StaleSignature, UnknownGateway
+from ..models import Callback
 from ..registry import gateways
 from ..types import CallbackRequest
 from .body import BodyTooLarge, read_body
@@ -64,10 +65,16 @@ def _receive(request: HttpRequest, alias: str) -> HttpResponse:
     body = read_body(request, MAX_BODY)
     message = CallbackRequest(dict(request.headers), body, request.GET.dict(), request.build_absolute_uri())
     for row in services.keep_callback(alias, message):
-        if not (settings.USE_CELERY and tasks.enqueue(tasks.process_callback, str(row.pk))):
+        if not (settings.USE_CELERY and _hand_on(row)):
             services.process_row(row)
     content, content_type = gateway.callback_response()
     return HttpResponse(content, content_type=content_type)
+
+
+def _hand_on(row: Callback) -> bool:
+    from .. import tasks  # noqa: PLC0415 - all of Celery, which a host may have no use for
+
+    return tasks.enqueue(tasks.process_callback, str(row.pk))
 
 
 def _try_again() -> HttpResponse:

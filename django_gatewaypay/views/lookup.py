@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import services, tasks
+from .. import services
 from ..conf import settings
 from ..models import Transaction
 from ..permissions import guest_ids, remember_guest, seconds_to_wait
@@ -126,5 +126,11 @@ def _send_soon(order_id: str, email: str) -> None:
     """What is handed on is no address; a thread and a worker know neither the mount point nor the language."""
     digest = services.address_digest(order_id, email)
     wish = (order_id, digest, reverse("gatewaypay:check"), get_language() or "")
-    if not (settings.USE_CELERY and tasks.enqueue(tasks.send_link, *wish)):
+    if not (settings.USE_CELERY and _hand_on(*wish)):
         services.send_link_aside(*wish)
+
+
+def _hand_on(*wish: str) -> bool:
+    from .. import tasks  # noqa: PLC0415 - all of Celery, which a host may have no use for
+
+    return tasks.enqueue(tasks.send_link, *wish)

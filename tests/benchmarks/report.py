@@ -27,7 +27,8 @@ only ratios of one run mean anything, and differences under a quarter mean littl
 ending a transaction are none.
 
 What is pushed goes another way, and is measured on the wall: uvicorn, Valkey and the open pages are processes of
-their own, and for the pixels there is a Celery worker and a Chromium.
+their own, and for the pixels there is a Celery worker and a Chromium. `load`, `nodes` and `weight` say themselves what
+they measure.
 
 ## The targets
 

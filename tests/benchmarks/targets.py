@@ -17,6 +17,9 @@ TARGETS = {
     "P12": "the admin at 1,000,000 rows",
     "P13": "from the callback to the pixels",
     "P14": "growth to 1,000,000 payments",
+    "load": "a sale on one machine",
+    "nodes": "many nodes",
+    "weight": "start-up and weight",
 }
 ELSEWHERE = {
     "P3": "the suite has it: `tests/test_races.py`",

@@ -99,6 +99,8 @@ def work(job: dict[str, Any]) -> None:
     from celery import Celery
     from celery.signals import task_prerun
 
+    import django_gatewaypay.tasks  # noqa: F401 - as a host's autodiscover_tasks() does
+
     app = Celery("host", broker=job["broker"], set_as_current=True)
     app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=True, **job.get("options", {}))
     app.set_default()

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ...plant.processes import Plant, children_of
+from ...plant.stores import Valkey
 from .gateway import ChaosGateway
-from .plant import Plant, children_of
 from .shoppers import Crowd
-from .stores import Valkey
 
 __all__ = ["KILLS", "Mischief", "Network", "schedule"]
 
@@ -125,8 +125,7 @@ class Mischief:
         self.ended_at = max(self.ended_at, time.monotonic() + (length or 0))
         counted = self.missed if length is None else self.done
         counted[kind] += 1
-        with (self.plant.logs / "mischief.log").open("a") as log:
-            log.write(f"{time.strftime('%H:%M:%S')} {kind}{' found nobody' if length is None else ''}\n")
+        self.plant.note(f"{kind}{' found nobody' if length is None else ''}")
 
     # --- Each returns how many seconds it goes on; None when there was nobody to do it to.
 

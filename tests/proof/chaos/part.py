@@ -3,14 +3,12 @@
 import json
 import resource
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...plant.apart import run_apart
 from ..frame import REPOSITORY, Chunk, Figure, Part, Progress
 
 __all__ = ["Chaos", "run_chaos"]
@@ -83,7 +81,7 @@ def run_chaos(chunk: Chunk, progress: Progress) -> dict[str, Any]:
     logs = LOGS / f"seed-{chunk['seed']}-{chunk['clock']}-{time.strftime('%Y%m%d-%H%M%S')}"
     logs.mkdir(parents=True)
     before, began = _cpu_seconds(), time.monotonic()
-    result = _play(chunk, logs, progress)
+    result = run_apart("tests.proof.chaos.play", chunk, logs, progress)
     if result is None:
         raise RuntimeError(f"The chaos came to no end; the logs are in {logs.relative_to(REPOSITORY)}.")
     result["seconds_cpu"] = round(_cpu_seconds() - before, 1)
@@ -101,32 +99,6 @@ def _cpu_seconds() -> float:
     """Of all processes that we have started and that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _play(chunk: Chunk, logs: Path, progress: Progress) -> dict[str, Any] | None:
-    command = [sys.executable, "-m", "tests.proof.chaos.play", str(logs)]
-    with (
-        (logs / "play.log").open("w") as errors,
-        subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
-        assert process.stdin
-        assert process.stdout
-        # Its input stays open for as long as we live: it ends with us.
-        process.stdin.write(json.dumps(dict(chunk)) + "\n")
-        process.stdin.flush()
-        return _listen(process.stdout, progress)
-
-
-def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any] | None:
-    for line in lines:
-        word, _, rest = line.partition(" ")
-        if word == "share":
-            progress(float(rest))
-        elif word == "result":
-            return dict(json.loads(rest))
-    return None
 
 
 # --- The lines of the report.

@@ -3,13 +3,9 @@
 It prints `share 0.5` lines and at last `result {...}`. Its input has to stay open: when it ends, the run ends.
 """
 
-import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -17,14 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ...plant.apart import obey
+from ...plant.processes import Plant, Service
+from ...plant.shop import CELERY, answers, environment, open_web, set_up_django
+from ...plant.stores import Postgres, Valkey, wait_until
 from .desk import Desk, hire
-from .plant import Plant, Service
-from .stores import Postgres, Valkey, wait_until
 
-__all__ = ["main"]
+__all__ = ["play"]
 
 SETTLED_WITHIN = 300
-CELERY = ["-m", "celery", "-A", "tests.proof.chaos.worker"]
 TICK = ["-m", "django", "gatewaypay_tick", "--loop"]
 CLOCKS = {
     "celery": {
@@ -35,22 +32,6 @@ CLOCKS = {
     },
     "tick": {"clock1": TICK, "clock2": TICK},
 }
-
-
-def main() -> None:
-    work = json.loads(sys.stdin.readline())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: os._exit(1))  # at once: the warden ends everybody and removes the folder
-    threading.Thread(target=end_with_input, daemon=True).start()
-    result = play(work, Path(sys.argv[1]))
-    print("result " + json.dumps(result), flush=True)
-
-
-def end_with_input() -> None:
-    """Whoever started us is gone."""
-    while os.read(0, 1024):  # not by sys.stdin, whose lock this thread would hold at our own end
-        pass
-    os._exit(1)
 
 
 def play(work: Mapping[str, Any], logs: Path) -> dict[str, Any]:
@@ -71,7 +52,8 @@ class House:
 
     def run(self) -> dict[str, Any]:
         """Open the shop, let the crowd and the mischief in, wait for peace, judge."""
-        self.set_up_django()
+        set_up_django(self.environment())  # by no proxy: our own eyes are not part of the chaos
+        hire()
         self.surround()
         self.open_shop()
         self.let_them_in()
@@ -84,41 +66,29 @@ class House:
             "seconds_to_settle": round(settled - self.mischief.ended_at, 1),
         }
 
-    def set_up_django(self) -> None:
-        """This process reads the database directly: its own eyes are not part of the chaos."""
-        for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
-            os.environ.pop(name, None)
-        os.environ.update(self.environment())
-        import django
-        from django.core.management import call_command
-
-        django.setup()
-        call_command("migrate", run_syncdb=True, verbosity=0)
-        hire()
-
     def environment(self, **ports: int) -> dict[str, str]:
         """What a process has to know; with ports, everything is reached through the proxies."""
-        broker = ports.get("broker", self.valkey.port)
-        return {
-            "DJANGO_SETTINGS_MODULE": "tests.proof.chaos.settings",
-            "GATEWAYPAY_TEST_DB": "sqlite",  # the suite's settings, which ours are made from, start no server
-            "PYTHONUNBUFFERED": "1",
-            "C_FORCE_ROOT": "1",
-            "CHAOS_SHOP_URL": self.url,
-            "CHAOS_CLOCK": self.work["clock"],
-            "CHAOS_ACKS": self.work["acks"],
-            "CHAOS_EXPIRE_AFTER": str(self.work["expire_after"]),
-            "CHAOS_DATABASE_HOST": "127.0.0.1" if ports else str(self.postgres.folder),
-            "CHAOS_DATABASE_PORT": str(ports.get("database", 5432)),
-            "CHAOS_REDIS_URL": f"redis://127.0.0.1:{broker}/0",
-            "CHAOS_GATEWAY_URL": f"http://127.0.0.1:{ports.get('gateway', 9)}/",
-        }
+        valkey = f"redis://127.0.0.1:{ports.get('broker', self.valkey.port)}/0"
+        return environment(
+            shop_url=self.url,
+            clock=self.work["clock"],
+            beat=1,
+            acks=self.work["acks"],
+            poll_after=5,
+            expire_after=self.work["expire_after"],
+            database_host="127.0.0.1" if ports else self.postgres.folder,
+            database_port=ports.get("database", 5432),
+            redis_urls=valkey,
+            broker_url=valkey,
+            gateway_url=f"http://127.0.0.1:{ports.get('gateway', 9)}/",
+        )
 
     def surround(self) -> None:
         """The gateway, and the lines that can be broken."""
         from django.conf import settings
 
-        from .gateway import ChaosGateway, Courier
+        from ...plant.courier import Courier
+        from .gateway import ChaosGateway
         from .mischief import Network
 
         self.gateway = self.stack.enter_context(ChaosGateway(settings.HOSTED_SECRET))
@@ -140,12 +110,11 @@ class House:
 
     def open_shop(self) -> None:
         """Two web processes on one socket, and the clock."""
-        fd = self.listener.fileno()
         for name in ("web1", "web2"):
-            self.plant.add(Service(name, [sys.executable, "-m", "tests.proof.chaos.serve", str(fd)], pass_fds=[fd]))
+            open_web(self.plant, name, self.listener)
         for name, words in CLOCKS[self.work["clock"]].items():
             command = [sys.executable, *(word.format(scratch=self.plant.scratch) for word in words)]
-            self.plant.add(Service(name, command, environment={"CHAOS_CONN_MAX_AGE": "60"}))
+            self.plant.add(Service(name, command, environment={"PLANT_CONN_MAX_AGE": "60"}))
         wait_until(lambda: answers(self.url), "the shop")
 
     def let_them_in(self) -> None:
@@ -176,15 +145,6 @@ class House:
         self.closed = time.monotonic()
 
 
-def answers(url: str) -> bool:
-    import urllib3
-
-    try:
-        return urllib3.request("GET", f"{url}/payments/gateways/", retries=False, timeout=5).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
-
-
 def deliver_decisions(gateway: Any, courier: Any) -> None:
     """What the banks decide about refunds reaches the shop."""
     for word in gateway.decide_refunds():
@@ -195,7 +155,7 @@ def await_peace(gateway: Any, courier: Any, desk: Any, ended_at: float) -> float
     """Until nothing is on its way any more and all money is seen, or for as long as the bar allows; when that was."""
     from django.db import close_old_connections
 
-    from .verdict import stuck, unseen
+    from ...plant.verdict import stuck, unseen
 
     while time.monotonic() < ended_at + SETTLED_WITHIN:
         close_old_connections()
@@ -211,7 +171,7 @@ def tell(gateway: Any, courier: Any, crowd: Any, desk: Any, mischief: Any, plant
     """The counts and the verdict."""
     from django_gatewaypay.models import Callback, Refund, Transaction
 
-    from .verdict import EXAMPLES, judge
+    from ...plant.verdict import EXAMPLES, judge
 
     rows = Transaction.objects.values_list("state", "attention")
     wrong = judge(gateway, courier.acknowledged, crowd.told, [*crowd.odd, *desk.odd])
@@ -239,4 +199,4 @@ def tell(gateway: Any, courier: Any, crowd: Any, desk: Any, mischief: Any, plant
 
 
 if __name__ == "__main__":
-    main()
+    obey(play)

@@ -15,8 +15,9 @@ import urllib3
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from ...plant.courier import Courier
 from .desk import Desk, wishes
-from .gateway import ChaosGateway, Courier
+from .gateway import ChaosGateway
 
 __all__ = ["Crowd", "Plan"]
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..frame import REPOSITORY
+from ..proof.frame import REPOSITORY
 
 __all__ = ["Plant", "Service", "children_of"]
 
@@ -71,7 +71,7 @@ class Plant:
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
-        self.scratch = Path(tempfile.mkdtemp(prefix="gatewaypay-chaos-"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="gatewaypay-plant-"))
         self.scratch.chmod(0o755)
         self.environment: Mapping[str, str] = {}
         self.services: dict[str, Service] = {}
@@ -119,6 +119,11 @@ class Plant:
                 self.killed.add(service.process.pid)
             return service.kill(number)
 
+    def note(self, what: str) -> None:
+        """A line in the log of all that happened to the services."""
+        with (self.logs / "plant.log").open("a") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} {what}\n")
+
     def run(self, *command: str, **details: Any) -> "subprocess.Popen[bytes]":
         """A helper that is not started again."""
         process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, **details)
@@ -159,9 +164,7 @@ class Plant:
         self._tell(f"-{service.pid}")
         if service.pid not in self.killed:
             self.died[service.name] += 1
-            note = f"{time.strftime('%H:%M:%S')} {service.name} ended by itself with {service.process.returncode}\n"
-            with (self.logs / "mischief.log").open("a") as log:
-                log.write(note)
+            self.note(f"{service.name} ended by itself with {service.process.returncode}")
         service.due = max(service.due, time.monotonic() + RESTART_AFTER)
         service.process = None
 
