@@ -57,5 +57,9 @@ WHY = {
         "The one statement closes what nobody has looked at. Ours goes through the door payment by payment, each with "
         "its line, the release that the host is owed, and its hook."
     ),
+    "weight": (
+        "A host that lists REST framework and Channels and uses neither has not imported them; this package does. Beside "
+        "a host whose own views and sockets use both, it is the other figure."
+    ),
     "P13": "A time and no ratio: it belongs to the machine, whatever else ran on it.",
 }
