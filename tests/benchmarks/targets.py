@@ -58,8 +58,8 @@ WHY = {
         "its line, the release that the host is owed, and its hook."
     ),
     "weight": (
-        "A host that lists REST framework and Channels and uses neither has not imported them; this package does. Beside "
-        "a host whose own views and sockets use both, it is the other figure."
+        "A host that lists REST framework and Channels and uses neither has not imported them; this package does. "
+        "Beside a host whose own views and sockets use both, it is the other figure."
     ),
     "P13": "A time and no ratio: it belongs to the machine, whatever else ran on it.",
 }
