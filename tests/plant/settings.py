@@ -49,7 +49,7 @@ DATABASES = {
         # Workers keep their connections, as their threads stay; the web's come and go with the request, unless it has
         # threads of its own.
         "CONN_MAX_AGE": int(os.environ.get("PLANT_CONN_MAX_AGE", "0")),
-        "CONN_HEALTH_CHECKS": True,
+        "CONN_HEALTH_CHECKS": bool(os.environ.get("PLANT_HEALTH_CHECKS")),
         "OPTIONS": {"sslmode": "disable", "gssencmode": "disable"},
     }
 }

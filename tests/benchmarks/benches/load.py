@@ -49,7 +49,9 @@ class LoadBench(Bench):
             self._rate(result),
             Line("load", "sockets that heard of the end", heard, "all", not sockets["deaf"]),
             *(Line("load", f"{words}: p50 / p99", figures.times(result, name)) for name, words in SPANS.items()),
-            Line("load", "from the last shopper until all was settled", f"{result['seconds_to_settle']:.0f} s"),
+            Line(
+                "load", "from the last shopper's coming until all was settled", f"{result['seconds_to_settle']:.0f} s"
+            ),
             *self._costs(result),
         ]
 

@@ -50,20 +50,26 @@ class House:
         self.surround()
         self.open_shop()
         self.warm_up()
-        quiet = self.look()
-        time.sleep(self.work["rest"])
+        return {**self.work, "idle": self.idle(), **self.sale()}
+
+    def idle(self) -> dict[str, float]:
+        """CPU seconds in a second in which nobody comes."""
         before = self.look()
+        time.sleep(self.work["rest"])
+        spent = self.look().since(before)["cpu"]
+        return {name: round(seconds / self.work["rest"], 4) for name, seconds in spent.items()}
+
+    def sale(self) -> dict[str, Any]:
+        """What counts."""
         sent, said = len(self.gateway.courier.seconds), self.gateway.told.copy()
+        before = self.look()
         seen = self.sell(self.work["payments"], self.work["seconds"], abandons=self.work["abandons"])
-        gone = time.monotonic()
         self.await_peace()
         spent = self.look().since(before)
-        spent["cpu"]["shoppers"] = seen["cpu"]
+        spent["cpu"]["shoppers"] = round(seen["cpu"], 3)
         return {
-            **self.work,
             **spent,
-            "idle": {name: spent / self.work["rest"] for name, spent in before.since(quiet)["cpu"].items()},
-            "seconds_to_settle": round(before.at + spent["seconds_measured"] - gone, 1),
+            "seconds_to_settle": round(time.monotonic() - self.opened - self.work["seconds"], 1),
             "in_time": seen["in_time"],
             "started": len(seen["seconds"]["start"]),
             "gateway": dict(sorted((self.gateway.told - said).items())),

@@ -72,6 +72,7 @@ class House:
         return environment(
             shop_url=self.url,
             clock=self.work["clock"],
+            health_checks=1,  # the database is going to be killed
             beat=1,
             acks=self.work["acks"],
             poll_after=5,
