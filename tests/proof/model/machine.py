@@ -116,7 +116,7 @@ class Machine(Staff):
         self.begins("return")
         row = Transaction.objects.get(pk=subject.pk)
         self.run(lambda: services.refresh_for_shopper(row))
-        subject.expected.may([self.truth(subject)])
+        subject.expected.may([self.in_time(subject, self.truth(subject))])
 
     @rule(subject=subjects)
     def cancel(self, subject: Subject) -> None:
