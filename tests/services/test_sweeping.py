@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import signal
 import threading
 import uuid
 from datetime import timedelta
@@ -339,16 +340,26 @@ def test_who_is_told_to_stop_begins_nothing_more(monkeypatch: pytest.MonkeyPatch
     """What was begun is finished; what was not is left to whoever comes after its claim."""
     start(30)
     let_pass(16)
+    first, main = itertools.count(), threading.main_thread().ident or 0
 
-    def stop() -> None:
+    def stop(*_: Any) -> None:
         raise SystemExit
 
-    names = in_turn(monkeypatch, stop)
-    with pytest.raises(SystemExit):
-        services.poll_due()
+    def ask() -> None:
+        if next(first) == 0:
+            signal.pthread_kill(main, signal.SIGUSR1)
+        threading.Event().wait(0.2)
 
-    assert 1 <= len(names) <= 8
-    assert Transaction.objects.exclude(claimed_until=None).count() == 30
+    names = in_turn(monkeypatch, ask)
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(SystemExit):
+            services.poll_due()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert 1 <= len(names) < 30
+    assert Transaction.objects.exclude(claimed_until=None).count() == 30 - len(names)
 
 
 def test_a_payment_that_is_gone_when_its_turn_comes(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
