@@ -306,6 +306,18 @@ def test_a_persons_word_has_its_order_looked_at_again() -> None:
     assert sum("order_paid" in one["sql"] for one in seen) == 1
 
 
+def test_a_move_ends_a_claim_that_came_after_the_reading() -> None:
+    """Claims and polls count no version: what was read of them is written all the same."""
+    row = make_transaction(State.PENDING)
+    update = says(State.PROCESSING)
+    known = read_row(update, id=row.pk)
+    Transaction.objects.filter(pk=row.pk).update(claimed_until=timezone.now() + timedelta(minutes=1), poll_attempts=3)
+    apply_update(row.pk, update, source=Source.CALLBACK, known=known)
+
+    row.refresh_from_db()
+    assert (row.state, row.claimed_until, row.poll_attempts) == ("processing", None, 0)
+
+
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_lost_race_for_the_outbox_is_run_again(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     """The database refuses a second fulfilment of an order; the door reads again and goes on."""
