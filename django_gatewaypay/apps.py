@@ -3,6 +3,8 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from .conf import settings
+
 __all__ = ["GatewayPayConfig"]
 
 
@@ -16,7 +18,6 @@ class GatewayPayConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415 - registers the system checks
-        from .conf import settings  # noqa: PLC0415
 
         if settings.USE_CELERY:
             from . import tasks  # noqa: F401, PLC0415 - so that no shopper has to wait for the import

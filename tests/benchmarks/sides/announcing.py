@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -35,9 +36,9 @@ class Listened(Side):
     def make_ready(self) -> None:
         """What is done once, before anything is measured."""
 
+    @abstractmethod
     def tell(self, payments: Sequence[uuid.UUID]) -> Calls:
         """The calls that announce a change of each."""
-        raise NotImplementedError
 
     def calls(self, count: int) -> Calls:
         """See `Side`."""
