@@ -250,6 +250,7 @@ class Simulation(World):
 def no_collector() -> Iterator[None]:
     """A seed has little garbage that goes round in circles; looking for it costs more than keeping it meanwhile."""
     gc.disable()
+    gc.freeze()  # what was there before is not looked through afterwards
     try:
         yield
     finally:
