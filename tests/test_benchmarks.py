@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from tests import test_races
 from tests.benchmarks import __main__ as command
 from tests.benchmarks.benches import BENCHES
+from tests.benchmarks.benches.http import ask
 from tests.benchmarks.benches.push import Size, compare, heard, measure
 from tests.benchmarks.benches.races import CONFLICTS, HUNDRED, outcomes
 from tests.benchmarks.chart import draw
@@ -72,6 +75,46 @@ def test_the_quick_form_has_its_figures(name: str) -> None:
     assert all(bool(side["fresh"]) is (name != "announce") for side in result["sides"].values())
     assert all(line.target in TARGETS for line in bench.lines(result))
     assert all(figure > 0 for figure in bench.bars(result).values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_server_answers_callbacks() -> None:
+    """A real gunicorn for each but the rivals; every request was answered with 200, and had its effect."""
+    result = json.loads(json.dumps(BENCHES["http"].run(quick=True)))
+
+    assert set(result["rps"]) == {"floor_raw", "floor_orm", "intake", "queued", "whole"}
+    assert all(len(found) == result["rounds"] and min(found) > 0 for found in result["rps"].values())
+    assert [line.met for line in BENCHES["http"].lines(result)][1:] == [None, None]
+
+
+@pytest.mark.parametrize(("intake", "met"), [(300.0, [True, True, True]), (299.0, [True, False, False])])
+def test_a_server_is_compared_with_others(intake: float, met: list[bool]) -> None:
+    """Round by round, each with its own bar."""
+    rps = {
+        "intake": [intake] * 3,
+        "floor_orm": [149.0] * 3,
+        "django-payments": [100.0] * 3,
+        "django-getpaid": [100.0] * 3,
+    }
+    told = {"calls": 1, "rounds": 3, "rps": rps, "missing": {}}
+
+    assert [line.met for line in BENCHES["http"].lines(told)] == met
+    assert BENCHES["http"].bars(told)["floor_orm"] == 1
+    assert f"| {intake:.0f} | {intake / 149:.2f} |" in BENCHES["http"].table(told)
+
+
+def test_what_a_server_refuses_is_no_figure() -> None:
+    """Neither another status nor a connection that is closed without a word passes for an answer."""
+    for said in (b"HTTP/1.1 404 Not Found\r\n\r\n", b""):
+        with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+            told = pool.submit(ask, server.getsockname()[1], b"x")
+            wire, _ = server.accept()
+            with wire:
+                assert wire.recv(1) == b"x"
+                wire.sendall(said)
+            with pytest.raises(RuntimeError, match="answered"):
+                told.result()
 
 
 def test_the_races_are_tests_of_the_suite() -> None:

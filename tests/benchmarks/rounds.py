@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -16,10 +16,10 @@ from ..proof.rivals.part import RIVALS, environment
 from .frame import Entrant, Rounds
 from .servers import databases
 
-__all__ = ["Runner", "profile", "race", "started", "surroundings"]
+__all__ = ["Runner", "entering", "find_pythons", "homes", "profile", "race", "started", "surroundings"]
 
 #: What a rival needs beside itself to be measured as we are.
-BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}")
+BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}", "gunicorn")
 WARM = 50
 
 
@@ -49,7 +49,7 @@ class Runner:
 def race(bench: Rounds, *, calls: int, rounds: int, rivals: bool) -> dict[str, Any]:
     """Everybody's samples, statements and counts, and who could not take part."""
     pythons, missing = find_pythons(bench.entrants, rivals=rivals)
-    with entered(bench, pythons) as runners:
+    with entered(bench.entrants, pythons) as runners:
         sides = {name: {**runner.ask("ready"), "samples": []} for name, runner in runners.items()}
         for runner in runners.values():
             runner.ask("measure", calls=min(WARM, calls))
@@ -66,7 +66,8 @@ def profile(bench: Rounds, *, quick: bool) -> dict[str, dict[str, float]]:
     """Where the time of one call goes, for each entrant of ours: milliseconds by group of packages."""
     calls = 5 if quick else bench.calls
     found = {}
-    with entered(bench, {name: sys.executable for name, one in bench.entrants.items() if one.ours}) as runners:
+    ours = {name: one for name, one in bench.entrants.items() if one.ours}
+    with entered(ours, dict.fromkeys(ours, sys.executable)) as runners:
         for name, runner in runners.items():
             runner.ask("ready")
             runner.ask("measure", calls=min(WARM, calls))
@@ -76,18 +77,25 @@ def profile(bench: Rounds, *, quick: bool) -> dict[str, dict[str, float]]:
 
 
 @contextmanager
-def entered(bench: Rounds, pythons: Mapping[str, str]) -> Iterator[dict[str, Runner]]:
+def entered(entrants: Mapping[str, Entrant], pythons: Mapping[str, str]) -> Iterator[dict[str, Runner]]:
     """The processes of the entrants that have an interpreter; ended afterwards."""
-    with ExitStack() as stack:
-        wanted = {name: _database_of(bench.entrants[name]) for name in pythons}
-        known = stack.enter_context(databases(wanted.values()))
+    with homes(entrants, pythons) as known, ExitStack() as stack:
         yield {
-            name: stack.enter_context(_started(name, bench.entrants[name], python, known[wanted[name]]))
+            name: stack.enter_context(entering(name, entrants[name], python, known[name]))
             for name, python in pythons.items()
         }
 
 
-def _started(name: str, entrant: Entrant, python: str, url: str) -> AbstractContextManager[Runner]:
+@contextmanager
+def homes(entrants: Mapping[str, Entrant], names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """The database of each of the named entrants, by its address; gone afterwards."""
+    wanted = {name: _database_of(entrants[name]) for name in names}
+    with databases(wanted.values()) as known:
+        yield {name: known[database] for name, database in wanted.items()}
+
+
+def entering(name: str, entrant: Entrant, python: str, url: str) -> AbstractContextManager[Runner]:
+    """The process of one entrant."""
     return started(name, [python, "-m", "tests.benchmarks.side", entrant.side], url)
 
 

@@ -116,14 +116,14 @@ class Process:
             call()
         spent = time.process_time() - began
         after = yardstick()
-        self._check(calls)
+        self.check(calls)
         return {"cpu": spent / calls, "yardstick": (before + after) / 2}
 
     def statements(self) -> dict[str, list[str]]:
         """What a warm call asks the database; and once more, where the same call may come again."""
         (call,) = self.side.calls(1)
         told = {"fresh": asked_by(call)} | ({"again": asked_by(call)} if self.side.repeated else {})
-        self._check(1)
+        self.check(1)
         return told
 
     def counts(self) -> dict[str, int]:
@@ -139,10 +139,19 @@ class Process:
 
         clocks = {"wall": time.perf_counter, "CPU": time.process_time}
         told = {name: profiled(self.side.calls(calls), clock) for name, clock in clocks.items()}
-        self._check(calls * len(clocks))
+        self.check(calls * len(clocks))
         return told
 
-    def _check(self, calls: int) -> None:
+    def wires(self, calls: int) -> list[str]:
+        """Fresh calls as they go over a wire; who has sent them asks for `check`."""
+        return [call.wire() for call in self.side.calls(calls)]  # type: ignore[attr-defined]  # every HTTP side has it
+
+    def check(self, calls: int) -> None:
+        """So many calls were made since the last check, and every one had its effect.
+
+        Raises:
+            RuntimeError: one had none.
+        """
         self.called += calls
         done = self.side.done()
         if done not in {None, self.called}:

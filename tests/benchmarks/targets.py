@@ -27,6 +27,10 @@ ELSEWHERE = {
 }
 #: What a reader should know of a target that is not met.
 WHY = {
+    "P1": (
+        "The process does less than the floor, as its CPU time says. Over HTTP, the server's own work, the connection "
+        "and the commit of PostgreSQL are in everybody's time, and with them every ratio is nearer to 1."
+    ),
     "P2": (
         "The message is kept before anything is done with it, its effect has a line in the ledger and a row in the "
         "outbox, and the host's hook runs in the transaction that marks it delivered. That is four commits and ten "

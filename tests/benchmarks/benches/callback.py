@@ -34,7 +34,6 @@ class CallbackBench(Rounds):
             at_most("P1", "CPU of an intake, floor_orm = 1", typical(result, "intake", base), 0.65),
             at_most("P1", "SQL of an intake", counted(result, "intake", "fresh"), 2),
             at_most("P1", "SQL of a duplicate", counted(result, "intake", "again"), 1),
-            Line("P1", "requests per second", "–", "≥ 2 × floor_orm", None, "needs a load over HTTP"),
             at_most("P2", "CPU of the whole path, floor_orm = 1", typical(result, "whole", base), 1.0),
             at_most("P2", "SQL of the whole path", counted(result, "whole", "fresh"), 6, hook_statements(result)),
             *self._against_rivals(result),
