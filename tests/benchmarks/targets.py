@@ -49,10 +49,6 @@ WHY = {
         "The raw server repeats what it hears. Ours reads the row for every socket, so that no page shows what the "
         "books do not say; sockets that are nudged while a statement runs share the next one."
     ),
-    "P8": (
-        "Looking for what is past its time touches twice the pages among a million payments, and takes no longer. Why "
-        "is not known yet."
-    ),
     "P10": (
         "The threads only ask. Ours claims, reads, asks, goes through the door and puts the next question off, in "
         "eight threads whose Python shares one core."
