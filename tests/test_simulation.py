@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_gatewaypay import dispatch
+from django_gatewaypay import dispatch, services, tasks
 from django_gatewaypay.lifecycle import door, intents, movements, steps
 from django_gatewaypay.models import Fulfilment, Refund, Transaction, TransactionQuerySet
 from django_gatewaypay.services import sessions, sweeping, trips
 from django_gatewaypay.types import MovementState, State
 from django_gatewaypay.views import callbacks
-from tests.proof.simulation import simulation, staff
+from tests.proof.simulation import simulation, staff, world
 from tests.proof.simulation.simulation import Outcome, simulate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -125,6 +125,22 @@ def test_a_door_that_trusts_the_amount_is_found(monkeypatch: pytest.MonkeyPatch)
     all_shoppers(monkeypatch, "pays_wrong")
 
     assert hunt("false", seeds=5)
+
+
+@pytest.mark.checker
+def test_questions_that_make_more_of_themselves_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hands on two for one keeps the workers busy for ever."""
+    real = sweeping.poll_one
+
+    def multiply(transaction_id: uuid.UUID) -> float:
+        tasks.enqueue(tasks.poll_pending, str(transaction_id), countdown=0.5)
+        return real(transaction_id) or 0.5
+
+    monkeypatch.setattr(services, "poll_one", multiply)
+    all_shoppers(monkeypatch, "pays_by_transfer")
+    monkeypatch.setattr(world, "ENDLESS", 2_500)
+
+    assert hunt("endless", seeds=5)
 
 
 @pytest.fixture

@@ -203,6 +203,17 @@ def test_a_waiting_shopper_is_asked_for_by_countdown(hosted: GatewayServer, app:
     assert Transaction.objects.get().state == "success"
 
 
+def test_a_question_that_is_brought_twice_goes_on_once(hosted: GatewayServer, app: Celery) -> None:
+    """A broker may bring a message again, and a shopper may come back often: there is one chain of questions."""
+    row = services.initiate(str(make_order().pk)).transaction
+    Transaction.objects.update(next_poll_at=timezone.now(), waiting_since=timezone.now())
+    for _ in range(5):
+        tasks.poll_pending(str(row.pk))
+
+    assert [request.method for request in hosted.requests] == ["POST", "GET"]
+    assert len(queued()) == 1
+
+
 def test_nobody_who_waits_is_left_to_the_beat(hosted: GatewayServer, app: Celery) -> None:
     """A payment that is next due in a minute or more needs no countdown, nor does one that does not exist."""
     row = make_transaction(next_poll_at=timezone.now() + timedelta(minutes=15))

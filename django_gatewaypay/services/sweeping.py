@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import connections, models, router, transaction
@@ -32,6 +32,8 @@ logger = logging.getLogger("gatewaypay.poll")
 BATCH = 200
 #: How many rows are worked on at once where gateways are asked: each takes a database connection meanwhile.
 TOGETHER = 8
+#: A message that comes so much too soon waits: two clocks are never quite the same.
+EARLY = timedelta(seconds=1)
 Key = TypeVar("Key", uuid.UUID, int)
 
 
@@ -66,11 +68,18 @@ def poll_due(limit: int = BATCH) -> int:
 
 
 def poll_one(transaction_id: uuid.UUID) -> float | None:
-    """Ask about one transaction if it is due; seconds until it is due again, None when it never is."""
+    """Ask about one transaction if it is due; seconds until the caller should come again.
+
+    None when it is never due again, and when the next question is somebody else's: of two messages about one row, one
+    goes on and the other ends, however often the broker brings them.
+    """
     due = Transaction.objects.due(timezone.now()).filter(pk=transaction_id)
-    _each(_poll, _claim_transactions(due, 1))
-    again = Transaction.objects.filter(pk=transaction_id).values_list("next_poll_at", flat=True).first()
-    return max((again - timezone.now()).total_seconds(), 0.5) if again else None
+    asked = _each(_poll, _claim_transactions(due, 1))
+    now, row = timezone.now(), Transaction.objects.filter(pk=transaction_id)
+    if not asked:
+        row = row.unclaimed(now).filter(next_poll_at__lte=now + EARLY)
+    again = row.values_list("next_poll_at", flat=True).first()
+    return max((again - now).total_seconds(), 0.5) if again else None
 
 
 def expire_overdue(limit: int = BATCH) -> int:

@@ -18,6 +18,7 @@ KINDS = {
     "stuck": "neither at its end nor with staff when all had been quiet",
     "false": "success here without exactly this capture there, or a refund that never was",
     "over-refunded": "more given back, there or here, than was taken; or twice for one intent; or given and unknown",
+    "endless": "messages that make more and more of themselves",
     "over-captured": "more taken of an authorization than staff wanted, or than was reserved",
 }
 #: What is counted in every seed.

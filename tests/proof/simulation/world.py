@@ -26,6 +26,8 @@ __all__ = ["Activity", "Event", "Process", "World"]
 
 #: So many things may go on at the same time, each begun while the one before it waits.
 AT_ONCE = 4
+#: More than this is not what people and clocks do: something makes more of itself.
+ENDLESS = 20_000
 #: A crash point that nobody had reached in so many seconds is off the beaten track.
 RARE_AFTER = 900
 Result = TypeVar("Result")
@@ -111,6 +113,7 @@ class World:
         self.visits: Counter[str] = Counter()
         self.crashes: Counter[str] = Counter()
         self.overtakings = 0
+        self.happened = 0
         self.violations: list[str] = []
         self.weather = Weather(self.chance, ("card", "stripe", "mollie"), lasts)
         self._numbers = itertools.count()
@@ -142,7 +145,8 @@ class World:
 
     def later(self, seconds: float, action: Callable[[], object], *, order: str = "", early: bool = False) -> Event:
         event = Event(self.clock.now + seconds, next(self._numbers), action, order, early)
-        heapq.heappush(self.queue, event)
+        if self.happened < ENDLESS:
+            heapq.heappush(self.queue, event)
         return event
 
     def run_until(self, moment: float) -> None:
@@ -158,6 +162,10 @@ class World:
         if event.done:
             return
         event.done = True
+        self.happened += 1
+        if self.happened == ENDLESS:
+            self.violate(f"endless: {ENDLESS} things have happened, and {len(self.queue)} are still to come")
+            self.queue.clear()
         self.stack.append(None)
         try:
             event.action()
