@@ -246,7 +246,7 @@ def weight(milliseconds: float, megabytes: float, opened: int = 0) -> dict[str, 
     """So much is added to a start of 200 ms and 40 MB."""
     plain = {"cpu": 0.2, "memory": 40e6, "opened": 0}
     ours = {"cpu": 0.2 + milliseconds / 1000, "memory": (40 + megabytes) * 1e6, "opened": opened}
-    samples = {"plain": [plain] * 3, "app": [ours, ours, plain], "used": [plain] * 3, "used-app": [plain] * 3}
+    samples = {"used": [plain] * 3, "used-app": [ours, ours, plain], "plain": [plain] * 3, "app": [plain] * 3}
     return {"samples": samples, "imports": {"plain": {"django": 30.0}, "app": {"django": 33.0, "celery": 40.0}}}
 
 
