@@ -147,6 +147,14 @@ class Gateway(ABC):
         """
         raise UnsupportedOperation(f"{self.name} cannot capture a payment.")
 
+    def is_capturing(self, payment: PaymentRef) -> bool:
+        """Whether there is a capture that `fetch_payment` may not count yet: one that is on its way, or just done.
+
+        Asked after it, when nobody knows what became of a `capture` and a key cannot be repeated any more. Where every
+        capture counts as soon as it is taken, there is nothing to write.
+        """
+        return False
+
     def refund(self, request: RefundRequest) -> RefundUpdate:
         """Give money back; many gateways only say "submitted" here, and the outcome in a callback."""
         raise UnsupportedOperation(f"{self.name} cannot refund a payment.")

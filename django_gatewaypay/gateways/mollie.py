@@ -168,6 +168,11 @@ class MollieGateway(Gateway):
         self.client.post(wire.payment_path(payment, "captures"), json=body, idempotency_key=idempotency_key)
         return self.fetch_payment(payment)
 
+    def is_capturing(self, payment: PaymentRef) -> bool:
+        """See `Gateway`. The payment is authorized until its capture has succeeded."""
+        captures = self._list(wire.payment_path(payment, "captures"), "captures")
+        return any(one.get("status") != "failed" for one in captures)
+
     def refund(self, request: RefundRequest) -> RefundUpdate:
         """See `Gateway`. Mollie may show a description to the shopper, so that our reason is not sent."""
         ours = {"transaction_id": request.payment.transaction_id, "refund_id": request.refund_id}

@@ -148,7 +148,7 @@ class CaptureErrand(Errand[Capture]):
         return gateway.supports_fetch
 
     def find(self, gateway: Gateway, movement: Capture) -> Answer | None:
-        """See `Errand`. By the totals. Once the key is forgotten, none is told again: it may only be slow.
+        """See `Errand`. By the totals, and by what is on its way there. Once the key is forgotten, none is told again.
 
         Nobody knows that the gateway has ever got it: one that counts the payment as paid without it has not.
         """
@@ -157,7 +157,7 @@ class CaptureErrand(Errand[Capture]):
             return answer
         if _told(answer) is State.SUCCESS:
             return _failed(answer, "The gateway has closed the payment without it.")
-        if _told(answer) is not State.AUTHORIZED:
+        if _told(answer) is not State.AUTHORIZED or gateway.is_capturing(payment_ref(movement.transaction)):
             return answer
         return None if _is_fresh(gateway, movement) else _failed(answer, "The gateway has not captured it.")
 

@@ -64,6 +64,7 @@ class MollieServer(GatewayServer):
         super().__init__()
         self.refunds: dict[str, dict[str, Any]] = {}
         self.replies: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
+        self.captures: list[dict[str, Any]] = []
         self.chargebacks: list[dict[str, Any]] = []
         self.shown_at_once = 250
 
@@ -82,6 +83,8 @@ class MollieServer(GatewayServer):
         if rest == ("refunds",):
             ours = [one for one in self.refunds.values() if one["paymentId"] == reference]
             return 200, self.page("refunds", ours, query)
+        if rest == ("captures",):
+            return 200, self.page("captures", self.captures, query)
         found = self.refunds.get(rest[-1]) if rest else self.sessions.get(reference)
         if found is None:
             return 404, {"status": 404, "title": "Not Found"}

@@ -62,6 +62,22 @@ def test_a_part_that_is_not_the_last_is_refused_before_the_call(gateway: MollieG
     assert not any(call.path.endswith("/captures") for call in server.requests)
 
 
+@pytest.mark.parametrize(
+    ("statuses", "capturing"),
+    [([], False), (["failed"], False), (["failed", "pending"], True), (["succeeded"], True), (["unheard of"], True)],
+)
+def test_a_capture_may_be_on_its_way(
+    gateway: MollieGateway, server: MollieServer, statuses: list[str], capturing: bool
+) -> None:
+    """The payment is still authorized meanwhile; only a capture that has failed takes nothing."""
+    payment = open_payment(gateway)
+    server.set_status("tr_1", "authorized", isCancelable=False)
+    server.captures = [{"id": f"cpt_{number}", "status": status} for number, status in enumerate(statuses)]
+
+    assert gateway.is_capturing(payment) is capturing
+    assert (server.requests[-1].method, server.requests[-1].path) == ("GET", "/v2/payments/tr_1/captures")
+
+
 # --- Refunds.
 
 

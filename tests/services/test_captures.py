@@ -429,6 +429,33 @@ def test_once_the_key_is_forgotten_the_totals_decide_and_none_is_told_again(
     assert fresh(row).attention == ("" if state == "succeeded" else "capture_failed")
 
 
+class PonderingGateway(HostedGateway):
+    """It has got the capture, and its totals do not know it yet."""
+
+    def is_capturing(self, payment: PaymentRef) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("changes", [{"submitted_at": timedelta(days=2)}, {"attempts": 10}])
+def test_a_capture_that_is_on_its_way_there_is_waited_for(
+    hosted: GatewayServer, row: Transaction, settings: Any, changes: dict[str, Any]
+) -> None:
+    """Neither a forgotten key nor many tries in vain make it a failure, and it is not told again."""
+    speak_through(settings, PonderingGateway)
+    hosted.script(*UNKNOWN)
+    capture, calls = services.capture(row.pk), len(hosted.requests)
+    now = timezone.now()
+    Capture.objects.update(**{name: now - one if name == "submitted_at" else one for name, one in changes.items()})
+    waiting = again(capture)
+    hosted.set_status(row.gateway_reference, "success", amount="19.99")
+    services.refresh(row.pk)
+
+    assert (waiting.state, waiting.next_attempt_at is not None) == ("submitted", True)
+    assert {request.method for request in hosted.requests[calls:]} == {"GET"}
+    assert (Capture.objects.get().state, fresh(row).state, fresh(row).attention) == ("succeeded", "success", "")
+    check_books()
+
+
 def test_a_gateway_that_takes_the_capture_elsewhere_is_no_capture(hosted: GatewayServer, settings: Any) -> None:
     """What the gateway does not offer for this payment fails, and says so."""
     row = authorize(hosted)

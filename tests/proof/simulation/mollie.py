@@ -35,6 +35,8 @@ class MollieDialect(Dialect):
             return 404, {"status": 404, "title": "Not Found"}
         if rest.startswith("refunds"):
             return self._serve_refunds(session, rest.partition("/")[2], key, body)
+        if rest == "captures" and not body:
+            return 200, {"_embedded": {"captures": self._captures(session)}}
         if rest == "captures":
             return self._capture(key, session, json.loads(body)["amount"])
         # The answer to a release is empty of news: the payment itself tells.
@@ -58,6 +60,10 @@ class MollieDialect(Dialect):
         slowly = self.till.chance.random() < 0.5
         word = self.till.capture(key, session, minor_of(amount["value"]), final=True, slowly=slowly)
         return self.refuse(word) if word else (201, {"id": f"cpt_{session.reference}", "status": "pending"})
+
+    def _captures(self, session: Session) -> list[dict[str, Any]]:
+        statuses = ["succeeded"] * len(session.takings) + ["pending"] * session.taking
+        return [{"id": f"cpt_{session.reference}", "status": status} for status in statuses]
 
     def _given(self, given: GivenBack) -> dict[str, Any]:
         return {
