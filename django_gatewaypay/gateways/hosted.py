@@ -96,11 +96,11 @@ class HostedGateway(Gateway):
         return self._session(answer)
 
     def find_session(self, request: PaymentRequest) -> PaymentSession | None:
-        """See `Gateway`. A gateway without the call knows no session."""
+        """See `Gateway`. A gateway without the call does not say that there is none."""
         try:
             answer = self.client.get(f"find/{_quoted(request.transaction_id)}").data
         except GatewayRejected as error:
-            if error.status == 404:
+            if (error.status, error.code) == (404, "not_found"):
                 return None
             raise
         return self._session(answer) if answer.get("status") == "pending" else None

@@ -101,7 +101,7 @@ def test_a_key_that_the_gateway_has_forgotten_is_not_repeated(hosted: GatewaySer
 def test_the_second_key_has_a_life_of_its_own(hosted: GatewayServer, gateway: HostedGateway) -> None:
     """It is repeated under its own number for as long, and counted anew."""
     row = created(created_at=timezone.now() - gateway.key_ttl)
-    hosted.script(Answer(status=404, body=b"{}"), Answer.error(500))
+    hosted.script(Answer.error(404, "not_found"), Answer.error(500))
     try_again(row)
     try_again(row)
 
@@ -109,7 +109,18 @@ def test_the_second_key_has_a_life_of_its_own(hosted: GatewayServer, gateway: Ho
     assert (row.state, row.key_number) == ("pending", 1)
 
 
-@pytest.mark.parametrize("answer", [Answer.error(503), Answer.error(402), Answer.error(403), Answer.html()])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer.error(503),
+        Answer.error(402),
+        Answer.error(403),
+        Answer.html(),
+        Answer(status=404, body=b"{}"),
+        Answer.error(404, "no_such_call"),
+        Answer.error(405, "not_found"),
+    ],
+)
 def test_no_answer_to_the_search_opens_nothing(hosted: GatewayServer, gateway: HostedGateway, answer: Answer) -> None:
     """Only "there is none" does; the payment is not failed by it either."""
     row = created(created_at=timezone.now() - gateway.key_ttl)

@@ -33,8 +33,14 @@ class HostedDialect(Dialect):
         given, session = self.till.refunds.get(reference), self.books.sessions.get(reference)
         if verb == "refund" and method == "GET" and given:
             return 200, self._given(given)
+        if verb == "find":
+            session = next(
+                (one for one in self.books.sessions.values() if one.wanted.transaction_id == reference), None
+            )
         if session is None:
             return 404, {"code": "not_found"}
+        if verb == "find":
+            return 200, self._opened(session)
         if verb == "refunds":
             return 200, {"refunds": [self._given(one) for one in self.till.of(session)]}
         if verb in {"capture", "refund"}:
@@ -64,7 +70,10 @@ class HostedDialect(Dialect):
         session = self.books.open(key, wanted)
         if isinstance(session, str):
             return self.refuse(session)
-        return 201, {**self._told(session), "payment_url": f"https://card.example/pay/{session.reference}"}
+        return 201, self._opened(session)
+
+    def _opened(self, session: Session) -> dict[str, Any]:
+        return {**self._told(session), "payment_url": f"https://card.example/pay/{session.reference}"}
 
     def _told(self, session: Session, status: str = "") -> dict[str, Any]:
         taken, sure = session.status == "paid", sum(one.minor for one in self.till.of(session) if one.sure)

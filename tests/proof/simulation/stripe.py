@@ -55,6 +55,9 @@ class StripeDialect(Dialect):
         kind, _, rest = path.partition("/")
         if (method, path) == ("POST", "checkout/sessions"):
             return self._open(key, form)
+        if (method, path) == ("GET", "checkout/sessions"):
+            newest = list(self.books.sessions.values())[::-1]
+            return 200, {"data": [self._with_page(one) for one in newest], "has_more": False}
         if kind == "refunds":
             return self._serve_refunds(method, rest, key, form or dict(parse_qsl(query)))
         if kind == "payment_intents":
@@ -104,7 +107,10 @@ class StripeDialect(Dialect):
         session = self.books.open(key, wanted)
         if isinstance(session, str):
             return self.refuse(session)
-        return 200, {**self._session(session), "url": f"https://stripe.example/c/pay/{session.reference}"}
+        return 200, self._with_page(session)
+
+    def _with_page(self, session: Session) -> dict[str, Any]:
+        return {**self._session(session), "url": f"https://stripe.example/c/pay/{session.reference}"}
 
     def no(self, code: str) -> dict[str, Any]:
         """See `Dialect`."""
@@ -121,6 +127,7 @@ class StripeDialect(Dialect):
             "payment_intent": f"pi_{session.reference}" if done or session.declined else None,
             "amount_total": session.authorized or session.captured or session.wanted.minor,
             "currency": (session.captured_currency or session.wanted.currency).lower(),
+            "client_reference_id": session.wanted.transaction_id,
             "metadata": {"transaction_id": session.wanted.transaction_id},
         }
 
