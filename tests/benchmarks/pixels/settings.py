@@ -19,8 +19,9 @@ from ..side import database
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1"]
 REDIS_URL = os.environ["GATEWAYPAY_BENCH_REDIS"]
-# Under ASGI every request has a thread of its own, and a kept connection would be nobody's.
-DATABASES = {"default": {**database(), "CONN_MAX_AGE": 0}}
+# Under ASGI every request has a thread of its own, and a kept connection would be nobody's: the checklist's pool.
+known = database()
+DATABASES = {"default": {**known, "CONN_MAX_AGE": 0, "OPTIONS": {**known["OPTIONS"], "pool": True}}}
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
