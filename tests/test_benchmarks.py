@@ -244,7 +244,7 @@ def test_rivals_are_left_out_when_quick() -> None:
     assert isinstance(bench, Rounds)
     pythons, missing = find_pythons(bench.entrants, rivals=False)
 
-    assert set(missing) == {"django-payments", "django-getpaid"}
+    assert set(missing) == {"django-payments", "django-getpaid", "dj-stripe"}
     assert set(pythons) == set(bench.entrants) - set(missing)
 
 

@@ -21,6 +21,8 @@ __all__ = ["Runner", "entering", "find_pythons", "homes", "profile", "race", "st
 #: What a rival needs beside itself to be measured as we are.
 BESIDE = (f"Django=={version('Django')}", f"psycopg[binary]=={version('psycopg')}", "gunicorn")
 WARM = 50
+#: What is installed for each. dj-stripe moves no money that could be attacked, so that it is measured only.
+PACKAGES = {**{rival: packages for rival, (packages, _) in RIVALS.items()}, "dj-stripe": ["dj-stripe>=2.10"]}
 
 
 class Runner:
@@ -146,6 +148,6 @@ def _fetch(rival: str, wanted: bool) -> str:
     python = ".".join(map(str, sys.version_info[:2]))
     try:
         # An environment for each Python: a rival runs on the same one as we do.
-        return environment(f"bench-{rival}-{python}", [*RIVALS[rival][0], *BESIDE])
+        return environment(f"bench-{rival}-{python}", [*PACKAGES[rival], *BESIDE])
     except subprocess.CalledProcessError as error:
         raise LookupError(f"pip could not install it for Python {python} and {BESIDE[0]}") from error

@@ -8,7 +8,7 @@ from ..frame import Entrant, Line, Result, Rounds, at_most, counted, typical
 __all__ = ["CallbackBench"]
 
 HERE = "tests.benchmarks.sides"
-RIVALS = ("django-payments", "django-getpaid")
+RIVALS = ("django-payments", "django-getpaid", "dj-stripe")
 
 
 class CallbackBench(Rounds):
@@ -25,6 +25,7 @@ class CallbackBench(Rounds):
         "whole": Entrant(f"{HERE}.ours:Whole", "ours, without a worker: ledger, order, announcement", ours=True),
         "django-payments": Entrant(f"{HERE}.payments:Payments", "whole path", rival="django-payments"),
         "django-getpaid": Entrant(f"{HERE}.getpaid:Getpaid", "whole path", rival="django-getpaid"),
+        "dj-stripe": Entrant(f"{HERE}.djstripe:DjStripe", "whole path, with its question to Stripe", rival="dj-stripe"),
     }
 
     def lines(self, result: Result) -> list[Line]:

@@ -20,7 +20,7 @@ __all__ = ["HttpBench"]
 #: So many are on their way at a time; the server works on one of them.
 TOGETHER = 8
 #: How many times as many as each of them.
-BARS = {"floor_orm": 2.0, "django-payments": 3.0, "django-getpaid": 3.0}
+BARS = {"floor_orm": 2.0, "django-payments": 3.0, "django-getpaid": 3.0, "dj-stripe": 7.0}
 
 
 class HttpBench(Bench):
