@@ -213,7 +213,7 @@ def test_open_pages_are_told() -> None:
 )
 def test_pixels_are_late(painted: list[float], met: list[bool | None]) -> None:
     """The middle and the slowest are judged, once there are fifty."""
-    told = {"payments": [{"answered": 10.0, "painted": one} for one in painted], "missing": ""}
+    told = {"payments": [{"answered": 10.0, "changed": 60.0, "painted": one} for one in painted], "missing": ""}
 
     assert [line.met for line in BENCHES["pixels"].lines(told)] == met
     assert "| to its 200 | 10 ms | 10 ms | 10 ms | 10 ms |" in BENCHES["pixels"].table(told)

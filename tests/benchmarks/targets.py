@@ -29,7 +29,8 @@ ELSEWHERE = {
 WHY = {
     "P1": (
         "The process does less than the floor, as its CPU time says. Over HTTP, the server's own work, the connection "
-        "and the commit of PostgreSQL are in everybody's time, and with them every ratio is nearer to 1."
+        "and the commit of PostgreSQL are in everybody's time, and with them every ratio is nearer to 1: how far a "
+        "view comes that does one raw statement and nothing else, the table of `http` says."
     ),
     "P2": (
         "The message is kept before anything is done with it, its effect has a line in the ledger and a row in the "
