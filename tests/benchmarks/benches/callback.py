@@ -44,7 +44,14 @@ class CallbackBench(Rounds):
         return [
             at_most("P2", f"CPU of the whole path, {rival} = 1", typical(result, "whole", rival), 1.0)
             if rival in result["sides"]
-            else Line("P2", f"CPU of the whole path, {rival} = 1", "–", "≤ 1.0", None, result["missing"].get(rival, "not measured yet"))
+            else Line(
+                "P2",
+                f"CPU of the whole path, {rival} = 1",
+                "–",
+                "≤ 1.0",
+                None,
+                result["missing"].get(rival, "not measured yet"),
+            )
             for rival in RIVALS
         ]
 

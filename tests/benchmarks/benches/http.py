@@ -51,7 +51,14 @@ class HttpBench(Bench):
         return [
             at_least("P1", f"requests per second of an intake, {who} = 1", compared(result, "intake", who), bar)
             if who in result["rps"]
-            else Line("P1", f"requests per second, {who} = 1", "–", f"≥ {bar:g}", None, result["missing"].get(who, "not measured yet"))
+            else Line(
+                "P1",
+                f"requests per second, {who} = 1",
+                "–",
+                f"≥ {bar:g}",
+                None,
+                result["missing"].get(who, "not measured yet"),
+            )
             for who, bar in BARS.items()
         ]
 
