@@ -59,5 +59,9 @@ WHY = {
         "its line, the release that the host is owed, and its hook."
     ),
     "weight": "Half of what is imported is the package's own; most of the rest is the HTTP client of the gateways.",
-    "P13": "A time and no ratio: it belongs to the machine, whatever else ran on it.",
+    "P13": (
+        "A time and no ratio, of the machine as much as of the code. Between the 200 and the page lie a task through "
+        "the broker, four commits with the host's hook among them, the nudge, and the page's question for its new "
+        "screen, in six processes on two cores."
+    ),
 }
