@@ -239,6 +239,15 @@ def test_what_failed_in_a_race_is_not_met(tmp_path: Path) -> None:
     assert [(line.figure, line.met) for line in lines[:2]] == [("passed", True), ("failed", False)]
 
 
+@pytest.mark.parametrize(("missing", "note"), [({}, "not measured yet"), ({"dj-stripe": "pip said no"}, "pip said no")])
+def test_who_was_not_measured_is_told(missing: dict[str, str], note: str) -> None:
+    """Also of what was kept before somebody took part: the page is written again with every part."""
+    rps = {name: [1.0] for name in ("intake", "floor_orm", "django-payments", "django-getpaid")}
+    line = BENCHES["http"].lines({"calls": 1, "rounds": 1, "rps": rps, "missing": missing})[-1]
+
+    assert (line.figure, line.met, line.note) == ("–", None, note)
+
+
 def test_rivals_are_left_out_when_quick() -> None:
     """They would have to be fetched; the page says that they did not run."""
     bench = BENCHES["callback"]

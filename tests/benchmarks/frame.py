@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-__all__ = ["Bench", "Entrant", "Line", "Result", "Rounds", "at_least", "at_most", "counted", "ratios", "typical"]
+__all__ = [
+    "Bench",
+    "Entrant",
+    "Line",
+    "Result",
+    "Rounds",
+    "absent",
+    "at_least",
+    "at_most",
+    "counted",
+    "ratios",
+    "typical",
+]
 
 #: What a bench has measured, in JSON values: kept as it is, and read again for every page.
 Result = Mapping[str, Any]
@@ -129,6 +141,11 @@ def at_most(target: str, what: str, figure: float, bar: float, note: str = "") -
 def at_least(target: str, what: str, figure: float, bar: float, note: str = "") -> Line:
     """A figure that must not be smaller than its bar."""
     return Line(target, what, shown(figure), f"≥ {bar:g}", figure >= bar, note)
+
+
+def absent(result: Result, target: str, what: str, bar: str, who: str) -> Line:
+    """The line of somebody who was not measured, with the reason; what was kept before knows nobody who came later."""
+    return Line(target, what, "–", bar, None, result["missing"].get(who, "not measured yet"))
 
 
 def shown(figure: float) -> str:

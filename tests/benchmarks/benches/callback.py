@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ..frame import Entrant, Line, Result, Rounds, at_most, counted, typical
+from ..frame import Entrant, Line, Result, Rounds, absent, at_most, counted, typical
 
 __all__ = ["CallbackBench"]
 
@@ -44,14 +44,7 @@ class CallbackBench(Rounds):
         return [
             at_most("P2", f"CPU of the whole path, {rival} = 1", typical(result, "whole", rival), 1.0)
             if rival in result["sides"]
-            else Line(
-                "P2",
-                f"CPU of the whole path, {rival} = 1",
-                "–",
-                "≤ 1.0",
-                None,
-                result["missing"].get(rival, "not measured yet"),
-            )
+            else absent(result, "P2", f"CPU of the whole path, {rival} = 1", "≤ 1.0", rival)
             for rival in RIVALS
         ]
 
