@@ -230,9 +230,9 @@ class World:
         self.visits[point] += 1
         activity = self.at_hand
         assert activity
-        # Where hardly anybody comes, somebody has to die as well.
+        # Where hardly anybody comes, somebody has to die as well, in any weather; and somebody has to get past it.
         rare = self.visits[point] == 1 and self.clock.now > RARE_AFTER
-        likely = self.weather.crashes * (0.9 if rare else 0.6 / self.visits[point] + 0.006)
+        likely = 0.6 if rare else self.weather.crashes * (0.6 / self.visits[point] + 0.006)
         if self.weather.over or self.chance.random() >= likely:
             return
         self.crashes[point] += 1
