@@ -17,7 +17,7 @@ from django_gatewaypay.routing import websocket_urlpatterns  # noqa: E402
 
 
 class StaticFiles(ASGIStaticFilesHandler):
-    """Serves bytes: Django forgets an open file where the browser turns away, and a warning is an error in this suite."""
+    """Serves bytes: Django forgets an open file where the browser turns away, and a warning is an error here."""
 
     def serve(self, request: HttpRequest) -> HttpResponse:
         with closing(super().serve(request)) as found:

@@ -2,6 +2,7 @@
 
 import copy
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
 from django_gatewaypay.registry import gateways
@@ -26,6 +29,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 MIGRATED = {ContentType, Permission}
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+#: Every database connection with the thread that opened it, until that thread has ended.
+opened: dict[int, tuple[BaseDatabaseWrapper, threading.Thread]] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,6 +67,34 @@ def forget_rows(_: TransactionTestCase) -> None:
 
 
 TransactionTestCase._fixture_teardown = forget_rows
+
+
+def remember(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    opened[id(connection)] = (connection, threading.current_thread())
+
+
+connection_created.connect(remember)
+
+
+def hang_up() -> list[str]:
+    """Close what threads that have ended left open; the names of those that were ours.
+
+    A server of the suite may lose a thread that way. Python would complain of it whenever it collects the garbage, in
+    a test that has nothing to do with it.
+    """
+    mine = connections.all(initialized_only=True)
+    ended = [key for key, (_, thread) in opened.items() if not thread.is_alive()]
+    left = [one for one in map(opened.pop, ended) if one[0].connection and one[0] not in mine]
+    for wrapper, _ in left:
+        wrapper.connection.close()
+    return [thread.name for _, thread in left if thread.name.startswith("gatewaypay")]
+
+
+@pytest.fixture(autouse=True)
+def hung_up() -> Iterator[None]:
+    """No thread of the package ends with a connection open."""
+    yield
+    assert hang_up() == []
 
 
 @pytest.fixture(autouse=True)
