@@ -4,6 +4,7 @@ import os
 from contextlib import closing
 
 from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django_application = get_asgi_application()
@@ -11,7 +12,6 @@ django_application = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402 - apps must be loaded first
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
 
 from django_gatewaypay.routing import websocket_urlpatterns  # noqa: E402
 

@@ -83,7 +83,8 @@ def hang_up() -> list[str]:
     a test that has nothing to do with it.
     """
     mine = connections.all(initialized_only=True)
-    ended = [key for key, (_, thread) in opened.items() if not thread.is_alive()]
+    # A copy: a server of the suite may open one meanwhile.
+    ended = [key for key, (_, thread) in [*opened.items()] if not thread.is_alive()]
     left = [one for one in map(opened.pop, ended) if one[0].connection and one[0] not in mine]
     for wrapper, _ in left:
         wrapper.connection.close()
