@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.journeys.conftest import server_url as server_url
 from tests.journeys.conftest import site as site
 
 from .browsers import ARGUMENTS, chromium_path
+
+# A busy machine loads a page in more than the usual five seconds.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

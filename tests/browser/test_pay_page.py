@@ -13,7 +13,7 @@ from tests.journeys.conftest import Site
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-def heading(page: Any, text: str, seconds: float = 15) -> None:
+def heading(page: Any, text: str, seconds: float = 20) -> None:
     expect(page.get_by_role("heading", name=text)).to_be_visible(timeout=seconds * 1000)
 
 
@@ -52,7 +52,7 @@ def test_a_delayed_payment_is_confirmed_while_the_shopper_looks(site: Site, shop
     """First "confirming", then the answer."""
     page, _ = open_payment(shopper, site, str(make_order().pk))
     page.get_by_role("link", name="Continue to payment").click()
-    page.get_by_role("spinbutton", name="Seconds").fill("2")
+    page.get_by_role("spinbutton", name="Seconds").fill("8")
     page.get_by_role("button", name="Pay after a delay").click()
 
     heading(page, "We are confirming your payment")

@@ -384,6 +384,10 @@ def test_who_is_told_to_stop_begins_nothing_more(monkeypatch: pytest.MonkeyPatch
             services.poll_due()
     finally:
         signal.signal(signal.SIGUSR1, before)
+    # Stopped while it was starting a thread, the pool does not wait for that one; the process does, before it ends.
+    for thread in threading.enumerate():
+        if thread.name in names:
+            thread.join()
 
     assert 1 <= len(names) < 30
     assert Transaction.objects.exclude(claimed_until=None).count() == 30 - len(names)
