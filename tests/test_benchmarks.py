@@ -59,7 +59,6 @@ def rows(place: Place, target: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name, bench in BENCHES.items() if isinstance(bench, Rounds)])
 def test_the_quick_form_has_its_figures(name: str) -> None:
     """Every entrant but the rivals is called, each call has its effect, and the figures can be read."""
@@ -78,7 +77,6 @@ def test_the_quick_form_has_its_figures(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_server_answers_callbacks() -> None:
     """A real gunicorn for each but the rivals; every request was answered with 200, and had its effect."""
     result = json.loads(json.dumps(BENCHES["http"].run(quick=True)))
@@ -193,7 +191,6 @@ def test_nobody_is_told_twice_and_not_everybody_is_deaf(told: dict[str, list[flo
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_open_pages_are_told() -> None:
     """Real servers, real sockets: both tell everybody, in bursts and at a pace."""
     result = json.loads(json.dumps(measure(Size(sockets=24, bursts=1, paced=1, told=5, pace=50))))

@@ -359,7 +359,6 @@ def closed() -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_two_workers_at_the_same_rows() -> None:
     """The quick form: two processes, and what they took is compared."""
     lines: list[Line] = BENCHES["claim"].lines(BENCHES["claim"].run(quick=True))

@@ -35,7 +35,9 @@ PAYMENTS, MISCHIEFS = map(int, os.environ.get("GATEWAYPAY_TEST_CHAOS", "250 10")
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
     """Real processes under random kills: all payments are right within five minutes, and nobody lends a hand."""
-    result = run_chaos(shape(2026, PAYMENTS, MISCHIEFS, "celery", "early", expire_after=30), lambda share: None)
+    # Beside other tests a web process may need half a minute to be back.
+    chunk = shape(2026, PAYMENTS, MISCHIEFS, "celery", "early", expire_after=30, patience=120)
+    result = run_chaos(chunk, lambda share: None)
 
     assert result["wrong"] == dict.fromkeys(result["wrong"], 0), json.dumps(result, indent=1)
     assert result["seconds_to_settle"] <= SETTLED_WITHIN
@@ -46,7 +48,6 @@ def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.postgres
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(
     "GATEWAYPAY_TEST_CHAOS" not in os.environ,
     reason="three minutes: set GATEWAYPAY_TEST_CHAOS, or make prove PART=chaos",
@@ -224,7 +225,7 @@ def test_nobody_survives_the_run(tmp_path: Path, number: int) -> None:
         assert owner.stdout
         pid, scratch = owner.stdout.readline().split()
         owner.send_signal(number)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while (Path(f"/proc/{pid}").exists() or Path(scratch).exists()) and time.monotonic() < end:
         time.sleep(0.05)
 

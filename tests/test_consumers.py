@@ -27,6 +27,13 @@ from tests.factories import make_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a second loses no nudge."""
+    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
+
+
 OURS = "https://shop.example"
 Talk = Callable[[], Awaitable[None]]
 
@@ -67,22 +74,22 @@ def socket(
 async def connected(*args: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommunicator]:
     """An open socket that has said its first snapshot."""
     page = socket(*args, **kwargs)
-    accepted, _ = await page.connect(timeout=10)
+    accepted, _ = await page.connect(timeout=60)
     assert accepted
-    page.first = json.loads(await page.receive_from(10))  # type: ignore[attr-defined]
+    page.first = json.loads(await page.receive_from(60))  # type: ignore[attr-defined]
     try:
         yield page
     finally:
-        await page.disconnect()
+        await page.disconnect(timeout=60)
 
 
 async def is_refused(page: WebsocketCommunicator) -> bool:
     """Closed before the handshake, which the server turns into a 403."""
     await page.send_input({"type": "websocket.connect"})
-    said = await page.receive_output(10)
+    said = await page.receive_output(60)
     # What a server says next; without it the consumer goes on listening to its layer.
     await page.send_input({"type": "websocket.disconnect", "code": 1006})
-    await page.wait(10)
+    await page.wait(60)
     return said["type"] == "websocket.close"
 
 
@@ -99,10 +106,10 @@ def test_a_page_is_told_at_once_and_at_every_change() -> None:
     async def talk() -> None:
         async with connected(row) as page:
             await move(row, State.PROCESSING)
-            second = json.loads(await page.receive_from(10))
+            second = json.loads(await page.receive_from(60))
             await move(row, State.SUCCESS)
-            third = json.loads(await page.receive_from(10))
-            end = await page.receive_output(10)
+            third = json.loads(await page.receive_from(60))
+            end = await page.receive_output(60)
 
             assert page.first == {  # type: ignore[attr-defined]
                 "type": "transaction.status",
@@ -128,7 +135,7 @@ def test_what_is_final_is_said_once_and_closed(state: str) -> None:
     async def talk() -> None:
         async with connected(row) as page:
             assert page.first["state"] == state  # type: ignore[attr-defined]
-            assert (await page.receive_output(10))["code"] == 1000
+            assert (await page.receive_output(60))["code"] == 1000
 
     run(talk)
 
@@ -143,7 +150,7 @@ def test_nothing_is_said_twice() -> None:
                 await sync_to_async(announce)(row.pk)
             quiet = await page.receive_nothing(0.3)
             await page.send_to("resync")
-            again = json.loads(await page.receive_from(10))
+            again = json.loads(await page.receive_from(60))
 
             assert quiet
             assert again == page.first  # type: ignore[attr-defined]
@@ -161,7 +168,7 @@ def test_what_is_said_was_just_read() -> None:
             layer = get_channel_layer()
             forged = {"type": "transaction.nudge", "state": "success", "version": 99}
             await layer.group_send(group_name(row.pk), forged)
-            said = json.loads(await page.receive_from(10))
+            said = json.loads(await page.receive_from(60))
 
             assert (said["state"], said["version"]) == ("processing", 9)
 
@@ -208,7 +215,7 @@ def test_two_pages_of_one_payment_both_hear() -> None:
     async def talk() -> None:
         async with connected(row) as first, connected(row) as second, connected(other) as stranger:
             await move(row, State.PROCESSING)
-            heard = [json.loads(await page.receive_from(10))["version"] for page in (first, second)]
+            heard = [json.loads(await page.receive_from(60))["version"] for page in (first, second)]
 
             assert heard == [2, 2]
             assert await stranger.receive_nothing(0.2)
@@ -246,8 +253,8 @@ def test_each_proof_opens_the_socket() -> None:
     async def talk() -> None:
         for row, given, expected in cases:
             page = socket(row, **given)
-            assert await page.connect(timeout=10) == (True, expected), given
-            await page.disconnect()
+            assert await page.connect(timeout=60) == (True, expected), given
+            await page.disconnect(timeout=60)
 
     run(talk)
 
@@ -291,7 +298,7 @@ def test_a_revoked_token_is_put_off_the_line() -> None:
         async with connected(row) as page:
             await sync_to_async(Transaction.objects.filter(pk=row.pk).update)(token_hash="", version=9)
             await sync_to_async(announce)(row.pk)
-            end = await page.receive_output(10)
+            end = await page.receive_output(60)
 
             assert (end["type"], end["code"]) == ("websocket.close", 1008)
 
@@ -393,7 +400,7 @@ def test_ping_is_answered(frame: str) -> None:
         async with connected(row) as page:
             await page.send_to(frame)
 
-            assert json.loads(await page.receive_from(10)) == {"type": "pong"}
+            assert json.loads(await page.receive_from(60)) == {"type": "pong"}
 
     run(talk)
 
@@ -428,7 +435,7 @@ def test_anything_else_ends_the_conversation(frame: dict[str, Any]) -> None:
     async def talk() -> None:
         async with connected(row) as page:
             await page.send_input({"type": "websocket.receive", **frame})
-            end = await page.receive_output(10)
+            end = await page.receive_output(60)
 
             assert (end["type"], end["code"]) == ("websocket.close", 1008)
 
@@ -445,10 +452,10 @@ def test_a_page_that_does_not_stop_talking_is_put_off() -> None:
         async with connected(row) as page:
             for _ in range(20):
                 await page.send_to("ping")
-                assert json.loads(await page.receive_from(10)) == {"type": "pong"}
+                assert json.loads(await page.receive_from(60)) == {"type": "pong"}
             await page.send_to("ping")
 
-            assert (await page.receive_output(10))["code"] == 1008
+            assert (await page.receive_output(60))["code"] == 1008
 
     run(talk)
 
@@ -460,8 +467,14 @@ def test_a_socket_is_closed_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(consumers, "MAX_AGE_SECONDS", 0.1)
 
     async def talk() -> None:
-        async with connected(row) as page:
-            assert (await page.receive_output(10))["code"] == 1000
+        page = socket(row)
+        assert (await page.connect(timeout=60))[0]
+        # Where reading takes longer than that, it is closed before the first word.
+        while (said := await page.receive_output(60))["type"] != "websocket.close":
+            pass
+        await page.disconnect(timeout=60)
+
+        assert said["code"] == 1000
 
     run(talk)
     assert 30 * 60 < age < 86_400
@@ -500,11 +513,11 @@ def test_the_groups_name_is_the_id_and_nothing_from_the_address() -> None:
     spelt = socket(row.pk.hex.upper(), protocols=["gatewaypay.v1", access.mint_token(row.pk)])
 
     async def talk() -> None:
-        accepted, _ = await spelt.connect(timeout=10)
-        await spelt.receive_from(10)
+        accepted, _ = await spelt.connect(timeout=60)
+        await spelt.receive_from(60)
         await move(row, State.PROCESSING)
-        said = json.loads(await spelt.receive_from(10))
-        await spelt.disconnect()
+        said = json.loads(await spelt.receive_from(60))
+        await spelt.disconnect(timeout=60)
 
         assert (accepted, said["state"]) == (True, "processing")
 

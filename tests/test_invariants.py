@@ -302,7 +302,7 @@ def open_again(hosted: GatewayServer, row: Transaction, key: str, **fields: Any)
     """The gateway is asked for a session once more, in another way."""
     asked = next(request.json for request in hosted.requests if request.path == "/create-session")
     body = json.dumps({**asked, **fields})
-    requests.post(f"{hosted.url}create-session", data=body, headers={"Idempotency-Key": key}, timeout=5)
+    requests.post(f"{hosted.url}create-session", data=body, headers={"Idempotency-Key": key}, timeout=60)
 
 
 def tell_again(hosted: GatewayServer, row: Transaction, **said: Any) -> None:

@@ -187,10 +187,10 @@ def test_the_socket_logs_nothing_of_what_it_is_told(gateway: GatewayServer, logg
             path = f"/ws/payments/{row.pk}/?q={QUERY}"
             page = WebsocketCommunicator(application, path, [*headers, *cookie], ["gatewaypay.v1", word])
             await page.send_input({"type": "websocket.connect"})
-            await page.receive_output(10)
+            await page.receive_output(60)
             await page.send_input({"type": "websocket.receive", "text": f"{MAIL} {PAN}"})
             await page.send_input({"type": "websocket.disconnect", "code": 1000})
-            await page.wait(10)
+            await page.wait(60)
 
     async_to_sync(talk)()
 

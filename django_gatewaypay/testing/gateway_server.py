@@ -48,7 +48,7 @@ class GatewayServer(Books):
         self._script: deque[Answer] = deque()
         self._closing = threading.Event()
         self._sockets: set[socket.socket] = set()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"gateway": self}))
+        self._http = _Http(("127.0.0.1", 0), type("Handler", (_Handler,), {"gateway": self}))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -117,6 +117,10 @@ class GatewayServer(Books):
     def _closed(self, connection: socket.socket) -> None:
         with self._lock:
             self._sockets.discard(connection)
+
+
+class _Http(ThreadingHTTPServer):
+    request_queue_size = 128  # fifty call at once; of five that wait to be let in, the sixth has to knock again
 
 
 class _Handler(BaseHTTPRequestHandler):

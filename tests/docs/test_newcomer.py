@@ -16,11 +16,12 @@ import requests
 from websockets.sync.client import connect
 
 from ..conftest import REPOSITORY
+from ..embedded import free_port
 from .walkthrough import Command, Edit, Step, count_lines, do_edit, read_steps, section
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         os.environ.get("GATEWAYPAY_TEST_DB") == "postgres",
         reason="the newcomer has a database of their own; once is enough",
@@ -30,7 +31,7 @@ pytestmark = [
 README = (REPOSITORY / "README.md").read_text()
 TUTORIAL = (REPOSITORY / "docs" / "tutorial.md").read_text()
 PACKAGE = "django-gatewaypay"
-PATIENCE = 30
+PATIENCE = 120
 
 
 class Newcomer:
@@ -150,12 +151,6 @@ def is_server(step: Command) -> bool:
     return "runserver" in step.line or "--loop" in step.line
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -246,7 +241,7 @@ def test_the_second_step_of_the_quickstart_makes_the_page_live(newcomer: Newcome
         address = f"ws://127.0.0.1:{newcomer.port}/ws/payments/{shopper.payment}/"
         with connect(
             address, origin=newcomer.origin, subprotocols=["gatewaypay.v1"], additional_headers=shopper.headers(),
-            proxy=None,
+            proxy=None, open_timeout=PATIENCE,
         ) as live:  # fmt: skip
             before = json.loads(live.recv(timeout=PATIENCE))
             shopper.pay_at_gateway()

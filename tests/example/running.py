@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,11 @@ import requests
 from django.conf import settings
 from websockets.sync.client import ClientConnection, connect
 
+from tests.embedded import free_port as free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
+#: So many seconds an answer may take on a machine that has other work; who starts or ends may need more.
+PATIENCE, LONG_PATIENCE = 60, 150
 #: For every test of the demo.
 MARKS = [
     pytest.mark.slow,
@@ -35,13 +38,6 @@ OURS = re.compile(r"DJANGO_|GATEWAYPAY_|DATABASE_URL|REDIS_URL|BASE_URL|PORT|PYT
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
-def free_port() -> int:
-    """A loopback port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def environment(folder: Path, port: int) -> dict[str, str]:
     """What the demo is started with."""
     kept = {name: value for name, value in os.environ.items() if not OURS.match(name)}
@@ -54,7 +50,7 @@ def environment(folder: Path, port: int) -> dict[str, str]:
     }
 
 
-def until(fact: Callable[[], Any], seconds: float = 10) -> Any:
+def until(fact: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait until `fact()` is true; its value."""
     deadline = time.monotonic() + seconds
     while not (value := fact()):
@@ -102,10 +98,10 @@ class Demo:
         return self.log.read_text()
 
     def wait_until_ready(self) -> None:
-        until(lambda: READY in self.output or self.process.poll() is not None, 60)
+        until(lambda: READY in self.output or self.process.poll() is not None, LONG_PATIENCE)
         assert self.process.poll() is None, self.output
 
-    def wait_until_ended(self, seconds: float = 15) -> int:
+    def wait_until_ended(self, seconds: float = PATIENCE) -> int:
         return self.process.wait(seconds)
 
     def descendants(self) -> set[int]:
@@ -125,16 +121,16 @@ class Demo:
             env={**self.environment, "BASE_URL": self.url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONG_PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
 
 @contextmanager
-def running_demo(folder: Path) -> Iterator[Demo]:
+def running_demo(folder: Path, **more: str) -> Iterator[Demo]:
     """A demo that answers, and that is gone afterwards whatever happens."""
-    with Demo(folder) as demo:
+    with Demo(folder, **more) as demo:
         demo.wait_until_ready()
         yield demo
 
@@ -174,10 +170,10 @@ class Shopper:
         self.session.close()
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return self.session.get(self.url + path, timeout=10, **options)
+        return self.session.get(self.url + path, timeout=PATIENCE, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
-        return self.session.post(self.url + path, timeout=10, **options)
+        return self.session.post(self.url + path, timeout=PATIENCE, **options)
 
     def submit(self, page: requests.Response, path: str, **fields: str) -> requests.Response:
         """Send a form of a page."""
@@ -205,7 +201,7 @@ class Shopper:
     def decide(self, payment: dict[str, Any], action: str, **fields: str) -> str:
         """Press a button at the gateway; where it leads back to."""
         answer = self.session.post(
-            payment["payment_url"], data={"action": action, **fields}, allow_redirects=False, timeout=10
+            payment["payment_url"], data={"action": action, **fields}, allow_redirects=False, timeout=PATIENCE
         )
         assert answer.status_code == 303, answer.text
         return str(answer.headers["Location"])
@@ -221,9 +217,10 @@ class Shopper:
             subprotocols=["gatewaypay.v1", payment["token"]],  # type: ignore[list-item]
             origin=self.url,  # type: ignore[arg-type]
             proxy=None,
+            open_timeout=PATIENCE,
         )
 
 
-def read(live: ClientConnection, timeout: float = 5) -> dict[str, Any]:
+def read(live: ClientConnection, timeout: float = PATIENCE) -> dict[str, Any]:
     """The next message."""
     return dict(json.loads(live.recv(timeout=timeout)))

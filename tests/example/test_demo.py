@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 import requests
 
-from .running import MARKS, READY, Demo, Shopper, processes, read, running_demo, until
+from .running import LONG_PATIENCE, MARKS, PATIENCE, READY, Demo, Shopper, processes, read, running_demo, until
 
 pytestmark = MARKS
 
+#: `gatewaypay_tick`, when POLL_AFTER is over.
+LATE_TICK = """
+from datetime import timedelta
+from unittest.mock import patch
+from django.core.management import call_command
+from django.utils import timezone
+
+later = timezone.now() + timedelta(seconds=901)
+with patch.object(timezone, "now", lambda: later):
+    call_command("gatewaypay_tick")
+"""
 ENDINGS = [
     ("pay", "success", "", 1),
     ("decline", "failure", "declined", 0),
@@ -31,7 +42,8 @@ def test_live_answer(shopper: Shopper, action: str, status: str, reason: str, fu
 
     assert (first["status"], first["version"]) == ("pending", 1)
     assert (last["status"], last["reason"]) == (status, reason)
-    assert shopper.facts(order_id) == {"order_id": order_id, "paid": fulfilments == 1, "fulfilments": fulfilments}
+    expected = {"order_id": order_id, "paid": fulfilments == 1, "fulfilments": fulfilments}
+    until(lambda: shopper.facts(order_id) == expected)
 
 
 def test_repeated_callback(shopper: Shopper) -> None:
@@ -50,7 +62,7 @@ def test_lost_callback_return_page(shopper: Shopper) -> None:
     order_id = shopper.order("coffee-pot")
     back = shopper.decide(shopper.initiate(order_id), "pay", callback="never")
     before = shopper.facts(order_id)
-    page = shopper.session.get(back, timeout=10)
+    page = shopper.session.get(back, timeout=PATIENCE)
 
     assert not before["paid"]
     assert "Payment received" in page.text
@@ -61,9 +73,10 @@ def test_lost_callback_tick(demo: Demo, shopper: Shopper) -> None:
     """When the callback is lost and the shopper does not return, the tick finds the payment."""
     order_id = shopper.order("sardines")
     shopper.decide(shopper.initiate(order_id), "pay", callback="never")
-    time.sleep(1.1)  # POLL_AFTER is one second here
-    demo.manage("gatewaypay_tick")
+    before = shopper.facts(order_id)
+    demo.manage("shell", "-c", LATE_TICK)
 
+    assert not before["paid"]
     assert shopper.facts(order_id) == {"order_id": order_id, "paid": True, "fulfilments": 1}
 
 
@@ -109,7 +122,11 @@ def test_staff_signs_in(demo: Demo, shopper: Shopper) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_stops(tmp_path: Path, ending: signal.Signals) -> None:
-    """Ctrl-C and a plain kill end every process within seconds, and the terminal says so."""
+    """Ctrl-C and a plain kill end every process within seconds, and the terminal says so.
+
+    Its children get four seconds and Valkey two. A machine with other work adds some; who waits for a child that does
+    not end would be here for ever.
+    """
     with running_demo(tmp_path / "data") as demo:
         started = demo.descendants()
         asked = time.monotonic()
@@ -119,8 +136,8 @@ def test_stops(tmp_path: Path, ending: signal.Signals) -> None:
 
     assert len(started) >= 4
     assert code == 0, demo.output
-    assert waited < 8
-    assert started.isdisjoint(processes())
+    assert waited < 25
+    until(lambda: started.isdisjoint(processes()))  # who was killed may still be on its way out
     assert "Traceback" not in demo.output
 
 
@@ -149,7 +166,7 @@ def test_port_taken(demo: Demo, tmp_path: Path) -> None:
 def test_broker_missing(tmp_path: Path) -> None:
     """A REDIS_URL that nobody answers at is said in one line, and nothing is left running."""
     with Demo(tmp_path / "data", REDIS_URL="redis://127.0.0.1:1/0") as demo:
-        code = demo.wait_until_ended(30)
+        code = demo.wait_until_ended(LONG_PATIENCE)
 
     assert code == 1
     assert "REDIS_URL did not answer" in demo.output
@@ -160,12 +177,13 @@ def test_a_child_dies(tmp_path: Path) -> None:
     """When a part dies, the rest ends too, with a reason and a code."""
     with running_demo(tmp_path / "data") as demo:
         started = demo.descendants()
-        web = next(pid for pid in started if "uvicorn" in processes()[pid][1])
+        table = processes()
+        web = next(pid for pid in started & table.keys() if "uvicorn" in table[pid][1])
         os.kill(web, signal.SIGKILL)
         code = demo.wait_until_ended()
 
     assert code == 1
     assert "The web server ended with code -9" in demo.output
-    assert started.isdisjoint(processes())
+    until(lambda: started.isdisjoint(processes()))
     with pytest.raises(requests.ConnectionError):
-        requests.get(demo.url, timeout=2)
+        requests.get(demo.url, timeout=PATIENCE)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .running import MARKS, Demo, Shopper, until
+from .running import MARKS, PATIENCE, Demo, Shopper, until
 
 pytestmark = MARKS
 
@@ -103,7 +103,7 @@ def test_paid_order(shopper: Shopper) -> None:
     """A paid order says so, and cannot be paid again."""
     order_id = shopper.order("sardines")
     back = shopper.decide(shopper.initiate(order_id), "pay")
-    shopper.session.get(back, timeout=10)
+    shopper.session.get(back, timeout=PATIENCE)
     until(lambda: shopper.facts(order_id)["paid"])  # a worker fulfils it, a moment after the answer
     again = shopper.post("/payments/initiate/", json={"order_id": order_id})
 

@@ -10,6 +10,9 @@ from django_gatewaypay.services import access
 
 __all__ = ["Page", "protocols", "socket_url"]
 
+#: What is sure to come is waited for as long as a busy machine may take.
+PATIENCE = 60
+
 
 def socket_url(url: str, row: Transaction) -> str:
     return f"{url.replace('http', 'ws', 1)}/ws/payments/{row.pk}/"
@@ -29,7 +32,13 @@ class Page:
 
     def __init__(self, url: str, row: Transaction, *, origin: str = "") -> None:
         words = protocols(row)
-        self._opening = connect(socket_url(url, row), subprotocols=words, origin=origin or url, proxy=None)  # type: ignore[arg-type]
+        self._opening = connect(
+            socket_url(url, row),
+            subprotocols=words,
+            origin=origin or url,
+            proxy=None,
+            open_timeout=PATIENCE,  # type: ignore[arg-type]
+        )
 
     def __enter__(self) -> "Page":
         self.connection: ClientConnection = self._opening.__enter__()
@@ -39,11 +48,11 @@ class Page:
     def __exit__(self, *raised: Any) -> None:
         self._opening.__exit__(*raised)
 
-    def next(self, seconds: float = 10) -> dict[str, Any]:
+    def next(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """The next message."""
         return dict(json.loads(self.connection.recv(timeout=seconds)))
 
-    def resync(self, seconds: float = 10) -> dict[str, Any]:
+    def resync(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """What the page's own timer asks for every ten seconds."""
         self.connection.send("resync")
         return self.next(seconds)

@@ -12,9 +12,11 @@ from typing import Any
 
 from tests.shop.handler import ShopOrders
 
-__all__ = ["MortalOrders", "Wound"]
+__all__ = ["WAITS", "MortalOrders", "Wound"]
 
-HANG, DOZE = 60, 3
+HANG = 60
+#: What a hook writes into the log when it begins to hang or to doze.
+WAITS = "the hook waits"
 #: Where the lives answer; standard output is Celery's for its banner.
 VOICE = 9
 
@@ -196,19 +198,27 @@ def cut(connection: Any) -> None:
 
 
 class MortalOrders(ShopOrders):
-    """A host whose hook can kill its process or hang in it; by the order's mood, as `ShopOrders`."""
+    """A host whose hook can kill its process or hang in it; by the order's mood, as `ShopOrders`.
+
+    "doze": it says so, and writes nothing before the mood is "wake".
+    """
 
     def fulfil(self, transaction: Any) -> None:
         from tests.shop.models import Order
 
-        mood = Order.objects.values_list("mood", flat=True).get(pk=transaction.order_id)
+        moods = Order.objects.values_list("mood", flat=True)
+        mood = moods.get(pk=transaction.order_id)
+        if mood == "doze":
+            print(WAITS, file=sys.stderr, flush=True)  # noqa: T201 - whom the log is for, sees that it has begun
+            end = time.monotonic() + HANG
+            while moods.get(pk=transaction.order_id) != "wake" and time.monotonic() < end:
+                time.sleep(0.02)
         super().fulfil(transaction)
         if mood == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if mood == "hang":
+            print(WAITS, file=sys.stderr, flush=True)  # noqa: T201 - the same
             time.sleep(HANG)
-        if mood.startswith("doze"):
-            time.sleep(float(mood.removeprefix("doze") or DOZE))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Mother:
     """The process that forks; a context manager that leaves nobody behind."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log.open("ab")
+        self._path, self._log = log, log.open("ab")
         self._mail: dict[int, queue.SimpleQueue[Any]] = {}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.lives"],
@@ -124,6 +124,10 @@ class Mother:
         born = self._mail[number].get(timeout=PATIENCE)
         assert "error" not in born, born["error"]
         return Life(self._mail[number], born)
+
+    def heard(self, words: str) -> int:
+        """How often the lives have written this into their log, since there is a mother."""
+        return self._path.read_text(errors="replace").count(words)
 
     def _read(self) -> None:
         assert self._process.stdout

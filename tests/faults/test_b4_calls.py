@@ -4,13 +4,13 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 import requests
+import time_machine
 from django.utils import timezone
 
 from django_gatewaypay import services
@@ -68,7 +68,7 @@ def test_fault_28_a_read_timeout_after_the_effect(world: World) -> None:
     """The gateway works and says nothing in time: as good as no answer."""
     world.configure(timeout=(1, 0.4))
     order = make_order()
-    world.server.script(*[Answer.hang(2)] * tries())
+    world.server.script(*[Answer.hang(60)] * tries())
     lost = unavailable(world.initiate(order, key="k"))
     world.configure(timeout=(2, 10))
     again = world.initiate(order, key="k")
@@ -248,8 +248,8 @@ def test_fault_32_too_many_requests(world: World, said: str) -> None:
     busy, other = world.start(), world.start()
     least, most = WAITS[said]
     world.happen(other, "success")
+    real, began = world.server._receive, timezone.now()
     value = formatdate(time.time() + 120, usegmt=True) if said == "a date" else said
-    real = world.server._receive
     world.server._receive = lambda call: Answer.busy(value, 429) if busy.gateway_reference in call.path else real(call)
     Transaction.objects.update(next_poll_at=timezone.now())
     services.tick()
@@ -257,7 +257,8 @@ def test_fault_32_too_many_requests(world: World, said: str) -> None:
 
     assert busy.state == "pending"
     assert due
-    assert least - 2 <= (due - timezone.now()).total_seconds() <= most
+    assert least - 2 <= (due - began).total_seconds()
+    assert (due - timezone.now()).total_seconds() <= most
     assert world.fate(other) == ("success", 1)
 
 
@@ -340,7 +341,7 @@ def test_fault_33_twenty_minutes_of_outage(world: World) -> None:
         new = world.initiate(make_order())
         fast = time.monotonic() - started
     assert unavailable(new)
-    assert fast < 3
+    assert fast < 10  # a call that is waited for takes twelve seconds
     assert outage.within(opened, began + 20 * 60) <= 20 * 60
     assert len(outage.calls) < 200
 
@@ -363,12 +364,13 @@ def test_fault_33_an_open_circuit_answers_at_once(world: World) -> None:
     outage = Outage(world)
     client = gateways[ALIAS].client
     client.circuit = Circuit(clock=time.time)
-    with suppress(StopIteration):
+    # The circuit's first pause is no longer than a machine may stand still.
+    with time_machine.travel(timezone.now(), tick=False):
         for _ in range(4):
             world.initiate(make_order())
-    order, before = make_order(), len(outage.calls)
-    refused = unavailable(world.initiate(order, key="k"))
-    silent = len(outage.calls) - before
+        order, before = make_order(), len(outage.calls)
+        refused = unavailable(world.initiate(order, key="k"))
+        silent = len(outage.calls) - before
     outage.down = False
     with later(40):
         again = world.initiate(order, key="k")
@@ -398,17 +400,19 @@ USELESS: dict[str, Callable[[], Answer]] = {
 @pytest.mark.parametrize("kind", USELESS)
 def test_fault_34_a_useless_answer_is_no_answer(world: World, kind: str) -> None:
     """In bounded time; the row stays `created`, and the same key goes on when the gateway is well."""
-    gateways[ALIAS].client.deadline = 2
+    client = gateways[ALIAS].client
+    patience, client.deadline = client.deadline, 2
     world.server.script(*[USELESS[kind]()] * tries())
     order, began = make_order(), time.monotonic()
     lost = unavailable(world.initiate(order, key="k"))
     took = time.monotonic() - began
     state = Transaction.objects.get().state
     world.server._script.clear()
+    client.deadline = patience
     again = world.initiate(order, key="k")
 
     assert state == "created"
-    assert took < 8
+    assert took < 11  # with its usual deadline it would be twelve
     assert (again.status_code, again.json()["id"]) == (201, lost["id"])
     assert len(world.server.sessions) == 1
 

@@ -17,6 +17,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from django_gatewaypay.models import Callback, Fulfilment
+from tests.example.running import until
 from tests.factories import make_order
 
 from .processes import Life, Mother, pass_time
@@ -151,10 +152,11 @@ def test_fault_43_no_connection_is_left(world: World, mother: Mother, one_seat: 
     with mother.bear("web", world.settings, database=one_seat) as life:
         with psycopg.connect(**{name: value for name, value in wanted.items() if value}):
             full = answer(life, callback)
-        free = send(life, callback)
+        # The server frees the seat a moment after whoever had it has left.
+        until(lambda: send(life, callback) == 200, 60)
 
     assert refused_for_now(full)
-    assert (free, world.fate(row)) == (200, ("success", 1))
+    assert world.fate(row) == ("success", 1)
 
 
 @only("sandbox")
@@ -228,7 +230,8 @@ def test_fault_44_a_locked_file_is_waited_for_and_then_refused(
         taken = send(life, callback)
 
     assert refused_for_now(refused)
-    assert 0.9 < took < 8
+    # Of the 20 seconds that the suite's own connections would have tried for, nothing is to be seen.
+    assert 0.9 < took < 18
     assert (taken, world.fate(row)) == (200, ("success", 1))
 
 

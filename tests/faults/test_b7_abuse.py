@@ -1,5 +1,6 @@
 """B7, shopper, staff and abuse, through the API. Faults 51 to 54."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from django_gatewaypay.models import Refund, Transaction
 from django_gatewaypay.orders import Quote
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.services.refreshing import payment_ref
-from django_gatewaypay.testing.gateway_server import Answer
+from django_gatewaypay.testing.gateway_server import Answer, RecordedRequest
 from django_gatewaypay.types import RefundRequest, RefundState
 from tests.factories import make_order
 from tests.journeys.conftest import server_url as server_url
@@ -83,12 +84,22 @@ def test_fault_51_the_same_key_with_another_body_is_refused(world: World) -> Non
 def test_fault_51_a_key_in_flight_is_told_when_to_come_back(world: World) -> None:
     """409 with Retry-After while the gateway is being asked; afterwards the same 201."""
     order = make_order()
-    world.server.script(Answer.hang(3))
+    told, real = threading.Event(), world.server._receive
+
+    def receive(call: RecordedRequest) -> Answer:
+        answer = real(call)
+        told.wait(9)  # and no longer than the gateway is given to answer
+        return answer
+
+    world.server._receive = receive
 
     def second() -> Any:
         while not world.server.requests:
             time.sleep(0.01)
-        return world.initiate(order, key="k-1")
+        try:
+            return world.initiate(order, key="k-1")
+        finally:
+            told.set()
 
     first, early = together(lambda: world.initiate(order, key="k-1"), second)
     late = world.initiate(order, key="k-1")

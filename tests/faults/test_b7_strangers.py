@@ -15,7 +15,7 @@ from django_gatewaypay.models import Callback, Fulfilment, Transaction
 from tests.journeys.conftest import server_url as server_url
 from tests.shop.handler import ShopOrders
 
-from .live import Page, protocols, socket_url
+from .live import PATIENCE, Page, protocols, socket_url
 from .world import World, only, snapshot
 
 # --- Without a number: whose payment is it?
@@ -134,12 +134,14 @@ def test_another_sites_page_cannot_open_the_socket(world: World, server_url: str
 
     assert refused.value.response.status_code == 403
     mine = {"Cookie": cookie, "Origin": server_url}
-    with connect(socket_url(server_url, row), additional_headers=mine, proxy=None) as page:
-        assert "pending" in page.recv(timeout=10)
+    with connect(socket_url(server_url, row), additional_headers=mine, proxy=None, open_timeout=PATIENCE) as page:
+        assert "pending" in page.recv(timeout=PATIENCE)
 
 
 def knock(url: str, row: Transaction, headers: dict[str, str]) -> None:
-    with connect(socket_url(url, row), additional_headers=headers, subprotocols=protocols(row), proxy=None):
+    with connect(
+        socket_url(url, row), additional_headers=headers, subprotocols=protocols(row), proxy=None, open_timeout=PATIENCE
+    ):
         pass
 
 
@@ -161,7 +163,7 @@ def flood(page: Page, frame: str | bytes) -> None:
     for _ in range(500):
         page.connection.send(frame)
     while True:
-        page.next(60)
+        page.next()
 
 
 # --- Without a number: pages.

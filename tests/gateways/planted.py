@@ -279,7 +279,7 @@ class SharesStateBetweenThreads(HostedGateway):
 
     def fetch_payment(self, payment: PaymentRef) -> PaymentUpdate:
         self.payment = payment
-        time.sleep(0.01)
+        time.sleep(0.1)
         return super().fetch_payment(self.payment)
 
 

@@ -132,7 +132,7 @@ def find_faults(call: RecordedRequest) -> list[str]:
 
 
 def make(server: GatewayServer | None = None, **options: Any) -> AdyenGateway:
-    given = {"api_key": API_KEY, "merchant_account": ACCOUNT, "hmac_keys": [KEY], "timeout": (1, 1)} | options
+    given = {"api_key": API_KEY, "merchant_account": ACCOUNT, "hmac_keys": [KEY], "timeout": (10, 10)} | options
     return AdyenGateway("adyen", api_base=server.url if server else "", **given)
 
 

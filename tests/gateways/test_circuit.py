@@ -1,5 +1,6 @@
 """The circuit: a gateway that does not answer is left alone, and looked at now and then."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import pytest
 from django_gatewaypay.exceptions import GatewayRejected, GatewayUnavailable
 from django_gatewaypay.gateways.circuit import FAILURES, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Circuit
 from django_gatewaypay.gateways.http import GatewayClient
-from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
+from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, RecordedRequest
 
 LATER = FIRST_PAUSE_SECONDS * 1.3
 
@@ -109,10 +110,11 @@ def test_a_probe_that_was_killed_is_forgotten(clock: Clock) -> None:
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[GatewayClient, GatewayServer]]:
-    """A client that tries once, and its gateway."""
+def client(clock: Clock) -> Iterator[tuple[GatewayClient, GatewayServer]]:
+    """A client that tries once, and its gateway; no pause of its circuit comes to an end by itself."""
     with GatewayServer() as server:
         one = GatewayClient("Hosted", server.url, tries=1)
+        one.circuit = Circuit(clock)
         yield one, server
         one.session.close()
 
@@ -135,12 +137,13 @@ def test_a_gateway_that_is_down_is_not_called(client: tuple[GatewayClient, Gatew
     assert len(server.requests) == FAILURES
 
 
-def test_a_call_that_opened_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_opened_it_was_made(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """It may have done what it was told: nobody is told that the gateway was left alone."""
     monkeypatch.setattr("django_gatewaypay.gateways.http.time.sleep", lambda _: None)
     with GatewayServer() as server:
         server.script(*[Answer.error(503)] * FAILURES)
         caller = GatewayClient("Hosted", server.url, tries=FAILURES + 1)
+        caller.circuit = Circuit(clock)
         made, refused = unanswered(caller).code, unanswered(caller).code
         caller.session.close()
 
@@ -176,9 +179,22 @@ def test_many_threads_send_one_probe(client: tuple[GatewayClient, GatewayServer]
     for _ in range(FAILURES):
         caller.circuit.failed()
     caller.circuit._closed_until = 0
-    server.script(Answer.hang(0.5))
+    others, real = threading.Semaphore(0), server._receive
+
+    def receive(call: RecordedRequest) -> Answer:
+        for _ in range(15):  # until they have been told
+            others.acquire(timeout=9)
+        return real(call)
+
+    server._receive = receive  # type: ignore[method-assign]
+
+    def ask(_: int) -> str:
+        code = error_code(caller)
+        others.release()
+        return code
+
     with ThreadPoolExecutor(16) as pool:
-        codes = list(pool.map(lambda _: error_code(caller), range(16)))
+        codes = list(pool.map(ask, range(16)))
 
     assert sorted(codes) == ["circuit_open"] * 15 + ["not_found"]
     assert len(server.requests) == 1

@@ -45,7 +45,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def gateway(gateway_server: GatewayServer) -> Iterator[HostedGateway]:
     ours = HostedGateway(
-        "card", api_base=gateway_server.url, webhook_secrets=[gateway_server.secret], api_key="sk_1", timeout=(1, 1)
+        "card", api_base=gateway_server.url, webhook_secrets=[gateway_server.secret], api_key="sk_1", timeout=(10, 10)
     )
     yield ours
     ours.client.session.close()

@@ -38,7 +38,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def gateway(gateway_server: GatewayServer) -> Iterator[HostedGateway]:
-    ours = HostedGateway("card", api_base=gateway_server.url, webhook_secrets=[gateway_server.secret], timeout=(1, 1))
+    ours = HostedGateway("card", api_base=gateway_server.url, webhook_secrets=[gateway_server.secret], timeout=(10, 10))
     yield ours
     ours.client.session.close()
 

@@ -39,6 +39,7 @@ from django_gatewaypay.types import (
 
 from ..factories import make_transaction
 from . import specs
+from .patience import impatient_at_first
 
 KEY = "test_do_not_show"
 SECRET, OLD = "current_do_not_show", "old_do_not_show"
@@ -179,7 +180,7 @@ def server() -> Iterator[MollieServer]:
 
 @pytest.fixture
 def gateway(server: MollieServer) -> Iterator[MollieGateway]:
-    ours = MollieGateway("ideal", api_key=KEY, webhook_secrets=[SECRET, OLD], api_base=server.url, timeout=(1, 1))
+    ours = MollieGateway("ideal", api_key=KEY, webhook_secrets=[SECRET, OLD], api_base=server.url, timeout=(10, 10))
     yield ours
     ours.client.session.close()
 
@@ -443,10 +444,14 @@ def test_an_error_says_whether_the_outcome_is_known(
     assert "do_not_show" not in repr(gateway) + "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("answer", [Answer.lost(), Answer.hang(1.5), Answer.busy("2", 429)])
-def test_a_lost_answer_opens_no_second_payment(gateway: MollieGateway, server: MollieServer, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [Answer.lost(), Answer.hang(60), Answer.busy("2", 429)])
+def test_a_lost_answer_opens_no_second_payment(
+    gateway: MollieGateway, server: MollieServer, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is got over under the same key, with the same bytes."""
     server.script(answer)
+    if answer.delay:
+        impatient_at_first(gateway.client, monkeypatch)
     open_payment(gateway)
     first, second = server.requests
 

@@ -242,7 +242,7 @@ def server() -> Iterator[PayPalServer]:
 
 def make(server: GatewayServer | None = None, **options: Any) -> PayPalGateway:
     given: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": SECRET, "webhook_id": WEBHOOK_ID}
-    return PayPalGateway("paypal", api_base=server.url if server else "", **{**given, "timeout": (1, 1), **options})
+    return PayPalGateway("paypal", api_base=server.url if server else "", **{**given, "timeout": (10, 10), **options})
 
 
 @pytest.fixture

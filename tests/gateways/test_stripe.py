@@ -35,6 +35,7 @@ from django_gatewaypay.types import (
 )
 
 from . import specs
+from .patience import impatient_at_first
 
 KEY = "sk_test_do_not_show"
 SECRET, OLD = "whsec_current_do_not_show", "whsec_old_do_not_show"
@@ -251,7 +252,7 @@ def server() -> Iterator[StripeServer]:
 
 @pytest.fixture
 def gateway(server: StripeServer) -> Iterator[StripeGateway]:
-    ours = StripeGateway("card", api_key=KEY, webhook_secrets=[SECRET, OLD], api_base=server.url, timeout=(1, 1))
+    ours = StripeGateway("card", api_key=KEY, webhook_secrets=[SECRET, OLD], api_base=server.url, timeout=(10, 10))
     yield ours
     ours.client.session.close()
 
@@ -619,10 +620,14 @@ def test_every_decline_is_a_standard_word() -> None:
     assert set(stripe_wire.DECLINES.values()) <= DECLINE_CODES
 
 
-@pytest.mark.parametrize("answer", [Answer.lost(), Answer.hang(1.5)])
-def test_a_lost_answer_opens_no_second_session(gateway: StripeGateway, server: StripeServer, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [Answer.lost(), Answer.hang(60)])
+def test_a_lost_answer_opens_no_second_session(
+    gateway: StripeGateway, server: StripeServer, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A timeout after the effect is got over under the same key, with the same bytes."""
     server.script(answer)
+    if answer.delay:
+        impatient_at_first(gateway.client, monkeypatch)
     payment = open_session(gateway)
     first, second = server.requests
 

@@ -41,9 +41,15 @@ def server_url() -> Iterator[str]:
     listener.close()
 
 
+#: What is sure to come is waited for as long as a busy machine may take.
+PATIENCE = 60
+
+
 @pytest.fixture
-def site(server_url: str, transactional_db: None, settings: Any) -> "Site":
+def site(server_url: str, transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> "Site":
     """The server, with the sandbox mounted beside the shop as its only gateway."""
+    # A machine that stands still for a second loses no nudge.
+    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
     settings.GATEWAYPAY = {
         "BASE_URL": server_url,
         "ORDERS": "tests.shop.ShopOrders",
@@ -86,10 +92,11 @@ class Site:
     def socket(self, started: dict[str, Any]) -> Iterator["Live"]:
         """The live socket, opened with the token as a page of the host would."""
         words = ["gatewaypay.v1", started["token"]]
-        with connect(started["websocket_url"], subprotocols=words, origin=self.url) as connection:  # type: ignore[arg-type]
+        opening = connect(started["websocket_url"], subprotocols=words, origin=self.url, open_timeout=PATIENCE)  # type: ignore[arg-type]
+        with opening as connection:
             yield Live(connection)
 
-    def wait_for(self, started: dict[str, Any], state: str, seconds: float = 10) -> Transaction:
+    def wait_for(self, started: dict[str, Any], state: str, seconds: float = PATIENCE) -> Transaction:
         """The row, once it is in a state and the host was told; both follow one commit, the second a little later."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -106,10 +113,10 @@ class Live:
 
     connection: ClientConnection
 
-    def next(self, seconds: float = 10) -> dict[str, Any]:
+    def next(self, seconds: float = PATIENCE) -> dict[str, Any]:
         return dict(json.loads(self.connection.recv(timeout=seconds)))
 
-    def rest(self, seconds: float = 10) -> list[dict[str, Any]]:
+    def rest(self, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         """Everything until the server closes."""
         said = []
         try:

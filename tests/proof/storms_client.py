@@ -64,9 +64,9 @@ class Client:
         return Answered(int(head[9:12]), body, time.monotonic() - began)
 
     async def pour(self, requests: Sequence[bytes], number: int, until: float, rate: float) -> list[Answered]:
-        """Send from the pile on one connection until then, at most so many a second."""
+        """Send from the pile on one connection until then, at most so many a second; one in any case."""
         chance, told, due = random.Random(number), [], time.monotonic()
-        while time.monotonic() < until:
+        while not told or time.monotonic() < until:
             told.append(await self.send(number, chance.choice(requests)))
             due = max(due + 1 / rate, time.monotonic() - 1)
             await asyncio.sleep(max(0, due - time.monotonic()))

@@ -151,7 +151,7 @@ async def _arrive(client: Client, events: Sequence[Event], until: float, progres
         return replace(answer, seconds=time.monotonic() - due)
 
     for number, event in enumerate(events):
-        if time.monotonic() >= until:
+        if number and time.monotonic() >= until:
             break
         sent.append(asyncio.create_task(one(number, event)))
         progress((number + 1) / len(events))

@@ -72,6 +72,8 @@ def allowed(settings: Any, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         "GATEWAYS": {"sandbox": {"BACKEND": BACKEND}},
     }
     monkeypatch.setattr(delivery, "threaded", False)
+    # A shop that answers late, because the machine stood still, would be told twice.
+    monkeypatch.setattr(delivery, "TIMEOUT", (30, 30))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def request_(live_server: Any) -> PaymentRequest:
 
 
 def press(session: PaymentSession, **data: str) -> requests.Response:
-    return requests.post(session.next_action.url, data=data, timeout=5, allow_redirects=False)
+    return requests.post(session.next_action.url, data=data, timeout=60, allow_redirects=False)
 
 
 def fetch(gateway: SandboxGateway, session: PaymentSession, request: PaymentRequest) -> Any:
@@ -71,7 +71,7 @@ def test_a_payment_from_end_to_end(gateway: SandboxGateway, request_: PaymentReq
     """Open, look, pay, ask: what the gateway says is what was asked for."""
     session = gateway.create_session(request_)
     before = fetch(gateway, session, request_)
-    page = requests.get(session.next_action.url, timeout=5)
+    page = requests.get(session.next_action.url, timeout=60)
     response = press(session, action="pay")
     after = fetch(gateway, session, request_)
 

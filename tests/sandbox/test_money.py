@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -210,7 +211,8 @@ def test_refunds_end_as_planned(
 def test_what_has_failed_can_be_given_back_again(api: Client, paid: SandboxPayment) -> None:
     """What may still fail cannot."""
     plan_refunds(paid, RefundPlan.REFUSED)
-    answers = [post(api, "refund", paid.reference, f"r-{place}", amount="19.99") for place in range(2)]
+    with time_machine.travel(timezone.now(), tick=False):  # five seconds later the first one has failed
+        answers = [post(api, "refund", paid.reference, f"r-{place}", amount="19.99") for place in range(2)]
     settle_due(timezone.now() + LATER)
     answers.append(post(api, "refund", paid.reference, "r-3", amount="19.99"))
 

@@ -9,6 +9,7 @@ from moneyed import Money
 
 from django_gatewaypay import services
 from django_gatewaypay.exceptions import InvalidSignature, MalformedCallback, UnknownGateway
+from django_gatewaypay.gateways.circuit import Circuit
 from django_gatewaypay.lifecycle import apply_update
 from django_gatewaypay.models import Callback, Fulfilment, Transaction, TransactionEvent
 from django_gatewaypay.registry import gateways
@@ -239,14 +240,17 @@ def test_a_callback_that_was_given_up_is_shown_at_its_payment_and_worked_on_agai
 def test_an_open_circuit_does_not_use_up_the_attempts(hosted: GatewayServer) -> None:
     """Nobody was asked, so nothing was tried; it comes up again within a minute after the pause."""
     row = pending(hosted)
+    # For the circuit the time stands still: after its first pause, of four seconds, it would let one through.
+    gateways["hosted"].client.circuit = circuit = Circuit(clock=lambda: 1000.0)
     for _ in range(5):
-        gateways["hosted"].client.circuit.failed()
+        circuit.failed()
+    began = timezone.now()
     deliver(hosted, row, status="a new word")
     kept = Callback.objects.get()
     again = services.process_callback(kept.pk)
 
     assert (again, kept.state, kept.attempts) == ("received", "received", 0)
-    assert timedelta(0) < kept.next_attempt_at - timezone.now() < timedelta(seconds=90)
+    assert began + timedelta(seconds=3) < kept.next_attempt_at < timezone.now() + timedelta(seconds=90)
 
 
 def test_an_unmatched_callback_is_matched_for_three_days_and_then_given_up(hosted: GatewayServer) -> None:

@@ -28,6 +28,7 @@ from django_gatewaypay.exceptions import (
 from django_gatewaypay.gateways.hosted import HostedGateway
 from django_gatewaypay.models import Fulfilment, Transaction
 from django_gatewaypay.orders import Quote
+from django_gatewaypay.registry import gateways
 from django_gatewaypay.services import access
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
 from tests.factories import make_order, make_transaction
@@ -274,9 +275,10 @@ def test_an_answer_that_comes_too_late_is_no_answer(hosted: GatewayServer, setti
     """A gateway that thinks for longer than we wait has perhaps opened a session: a retry finds it."""
     settings.GATEWAYPAY["GATEWAYS"]["hosted"]["OPTIONS"]["timeout"] = (1, 0.2)
     order = make_order()
-    hosted.script(*[Answer.hang(1)] * 3)
+    hosted.script(*[Answer.hang(60)] * 3)
     with pytest.raises(GatewayUnavailable):
         services.initiate(str(order.pk), request=guest(), idempotency_key="k")
+    gateways["hosted"].client.timeout = (10, 10)
     retried = services.initiate(str(order.pk), request=guest(), idempotency_key="k")
 
     assert retried.transaction.state == "pending"

@@ -259,7 +259,7 @@ def test_a_link_that_was_tampered_with_opens_nothing(row: Transaction, mails: li
 def finish() -> None:
     for thread in threading.enumerate():
         if thread.name == "gatewaypay-lookup":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -267,9 +267,17 @@ def ask_aside(order_id: str) -> None:
     services.send_link_aside(order_id, services.address_digest(order_id, ADDRESS), PATH, "en")
 
 
-def test_a_thread_mails_the_link_and_leaves_nothing_open(row: Transaction, mails: list[Any]) -> None:
+def test_a_thread_mails_the_link_and_leaves_nothing_open(
+    row: Transaction, mails: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller does not wait for it, and its database connection is closed."""
     opened: list[Any] = []
+    gone_on, real = threading.Event(), lookup.send_link
+
+    def send_afterwards(*args: Any) -> bool:
+        return gone_on.wait(20) and real(*args)
+
+    monkeypatch.setattr(lookup, "send_link", send_afterwards)
 
     def note(connection: Any, **_: Any) -> None:
         opened.append(connection)
@@ -277,6 +285,7 @@ def test_a_thread_mails_the_link_and_leaves_nothing_open(row: Transaction, mails
     connection_created.connect(note)
     ask_aside(row.order_id)
     before = list(mails)
+    gone_on.set()
     finish()
     connection_created.disconnect(note)
 

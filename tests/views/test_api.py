@@ -298,11 +298,11 @@ def test_no_answer_is_an_unknown_outcome(
 def test_a_gateway_that_hangs_is_cut(hosted: GatewayServer, initiate: Post, settings: Any) -> None:
     """The shopper waits for our patience, not for the gateway's."""
     settings.GATEWAYPAY["GATEWAYS"]["hosted"]["OPTIONS"]["timeout"] = (1, 0.2)
-    hosted.script(*[Answer.hang(30)] * 3)
+    hosted.script(*[Answer.hang(60)] * 3)
     began = time.monotonic()
 
     problem(initiate(ask()), 503, "gateway_unavailable")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10  # with its usual patience it would be twelve
 
 
 def test_a_payment_address_that_would_break_our_policy_is_no_answer(hosted: GatewayServer, initiate: Post) -> None:

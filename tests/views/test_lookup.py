@@ -43,7 +43,7 @@ def finish() -> None:
     """Wait for the threads that mail."""
     for thread in threading.enumerate():
         if thread.name == "gatewaypay-lookup":
-            thread.join(10)
+            thread.join(60)
 
 
 def ask(order_id: str, email: str = ADDRESS, client: Client | None = None) -> Any:

@@ -147,7 +147,9 @@ class Shopper:
         with suppress(WebSocketException, OSError):
             async with (
                 asyncio.timeout(INTEREST),
-                connect(url, subprotocols=protocols, origin=self.url, compression=None, proxy=None) as socket,  # type: ignore[arg-type]
+                connect(
+                    url, subprotocols=protocols, origin=self.url, compression=None, proxy=None, open_timeout=60
+                ) as socket,  # type: ignore[arg-type]
             ):
                 await self._pay()
                 while not heard:

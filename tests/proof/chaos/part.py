@@ -51,7 +51,15 @@ class Chaos(Part):
 
 
 def shape(
-    seed: int, payments: int, mischiefs: int, clock: str, acks: str, *, threads: int = 40, expire_after: int = 40
+    seed: int,
+    payments: int,
+    mischiefs: int,
+    clock: str,
+    acks: str,
+    *,
+    threads: int = 40,
+    expire_after: int = 40,
+    **more: float,
 ) -> dict[str, Any]:
     """One run.
 
@@ -60,6 +68,7 @@ def shape(
         acks: "early" as Celery does it by default, or "late".
         threads: how many shoppers at a time.
         expire_after: seconds that a shopper has.
+        more: "patience", where shoppers have another one.
     """
     return {
         "seed": seed,
@@ -69,6 +78,7 @@ def shape(
         "acks": acks,
         "threads": threads,
         "expire_after": expire_after,
+        **more,
     }
 
 

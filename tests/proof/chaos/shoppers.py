@@ -64,6 +64,7 @@ class Crowd:
     """So many shoppers at a time until every order has had one; a context manager.
 
     Args:
+        patience: so many seconds each tries to start a payment.
         told: what each shopper was told last, by transaction.
         odd: what no shopper may see.
     """
@@ -78,9 +79,10 @@ class Crowd:
         *,
         seed: int,
         threads: int,
+        patience: float = PATIENCE,
     ) -> None:
         self.url, self.orders, self.gateway, self.courier, self.seed = url, orders, gateway, courier, seed
-        self.desk = desk
+        self.desk, self.patience = desk, patience
         self.started = 0
         self.gave_up = 0
         self.finished = 0
@@ -135,7 +137,7 @@ class Crowd:
     def _start(self, body: str, key: str) -> dict[str, Any] | None:
         """The payment, however often it has to be asked for."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self.patience
         while time.monotonic() < end and not self._closed.is_set():
             status, data = self._ask("POST", "initiate", f"{self.url}/payments/initiate/", body=body, headers=headers)
             if status == 201 and data.get("payment_url"):
