@@ -99,7 +99,8 @@ class Demo:
         if not os.environ.get("REDIS_URL"):
             self.start_valkey()
         prepare()
-        self.wait_for("the server of REDIS_URL", broker_answers, seconds=15)
+        # Our own is sure to come; that nobody answers at a given address is said soon.
+        self.wait_for("the server of REDIS_URL", broker_answers, seconds=PATIENCE if self.children else 5)
         if self.stop.is_set():
             return
         self.children.append(Child("The web server", *uvicorn(port)))

@@ -53,6 +53,12 @@ def touches_database(item: pytest.Item) -> bool:
     return bool(marked) and not item.get_closest_marker("checker")
 
 
+@pytest.fixture
+def patient_nudges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a second loses no nudge."""
+    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
+
+
 def forget_rows(_: TransactionTestCase) -> None:
     """No rows after a test that commits, but for what migrations wrote.
 

@@ -16,15 +16,10 @@ from channels.layers import get_channel_layer
 from django.conf import settings as django_settings
 
 from django_gatewaypay.announcer import announce, group_name
+from tests.example.running import within
 
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still for a second loses no nudge."""
-    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
 
 
 def server() -> Any:
@@ -45,7 +40,7 @@ async def listen(pk: uuid.UUID, say: Any, expected: int = 1) -> list[dict[str, A
             await layer.flush()
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_nudges")
 def test_a_nudge_reaches_the_group() -> None:
     """Over the real layer; it says that something changed, and not what."""
     pk = uuid.uuid4()
@@ -53,7 +48,7 @@ def test_a_nudge_reaches_the_group() -> None:
     assert async_to_sync(listen)(pk, lambda: sync_to_async(announce)(pk)) == [{"type": "transaction.nudge"}]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_nudges")
 def test_nudges_share_one_connection() -> None:
     """A busy shop does not open one per change, whichever threads change things."""
     announce(uuid.uuid4())
@@ -77,11 +72,12 @@ def test_a_layer_that_is_away_costs_a_line_and_no_time(
     """False, quickly; the caller's payment goes on."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": PUBSUB, "CONFIG": {"hosts": [address]}}}
     pk = uuid.uuid4()
-    began = time.monotonic()
-    taken = announce(pk)
 
-    assert taken is False
-    assert time.monotonic() - began < 30
+    def call() -> bool:
+        caplog.clear()
+        return announce(pk)
+
+    assert within(2, call) is False
     [line] = [record.getMessage() for record in caplog.records if record.name == "gatewaypay.live"]
     assert line.startswith(f"nudge lost transaction={pk} error=")
 
@@ -100,8 +96,8 @@ def test_a_layer_that_hangs_is_given_a_second(
     monkeypatch.setattr("django_gatewaypay.announcer.get_channel_layer", SlowLayer)
     began = time.monotonic()
 
-    assert announce(uuid.uuid4()) is False
-    assert 0.9 < time.monotonic() - began < 30
+    assert within(3, lambda: announce(uuid.uuid4())) is False
+    assert time.monotonic() - began > 0.9
     assert "error=TimeoutError" in caplog.text
 
 
@@ -126,7 +122,7 @@ def test_the_layer_in_memory_works_inside_a_running_application(settings: Any) -
     assert async_to_sync(listen)(pk, twice, 2) == [{"type": "transaction.nudge"}] * 2
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_nudges")
 def test_a_call_from_a_coroutine_is_no_error(settings: Any) -> None:
     """Not how it is meant, but a host's async view may do it: over Valkey it works, in memory it is lost quietly."""
 
@@ -139,7 +135,7 @@ def test_a_call_from_a_coroutine_is_no_error(settings: Any) -> None:
     assert (over_valkey, async_to_sync(call)()) == (True, False)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_nudges")
 def test_a_forked_child_has_a_loop_of_its_own() -> None:
     """A server that loads the app before it forks its workers: parent and child both still reach the group."""
     pk = uuid.uuid4()

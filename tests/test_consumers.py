@@ -25,14 +25,7 @@ from django_gatewaypay.types import PaymentUpdate, Source, State
 from tests.asgi import application
 from tests.factories import make_transaction
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still for a second loses no nudge."""
-    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
-
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient_nudges")]
 
 OURS = "https://shop.example"
 Talk = Callable[[], Awaitable[None]]

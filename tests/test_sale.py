@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from django_gatewaypay import announcer
 from tests.benchmarks.benches.load import LoadBench
 from tests.benchmarks.benches.nodes import NodesBench
 from tests.benchmarks.benches.weight import WeightBench, by_package, started
@@ -44,6 +43,7 @@ def gateway(server_url: str, transactional_db: None, settings: Any) -> Iterator[
         yield made
 
 
+@pytest.mark.usefixtures("patient_nudges")
 def test_shoppers_come_pay_and_hear_of_it(
     gateway: SaleGateway,
     server_url: str,  # noqa: F811
@@ -52,8 +52,6 @@ def test_shoppers_come_pay_and_hear_of_it(
     """Every one is told the truth in one of the ways, and the books of both sides agree."""
     monkeypatch.setattr(crowd, "THINKS", (0, 0.3))
     monkeypatch.setattr(crowd, "POLLS", (0.3,))
-    # A nudge that is given up on a slow machine is no loss to a browser, which asks; these sockets only listen.
-    monkeypatch.setattr(announcer, "PATIENCE_SECONDS", 60)
     opened = time.monotonic()
     orders = [make_order().pk for _ in range(SHOPPERS)]
     work = {"urls": [server_url], "orders": orders, "seconds": 1, "seed": "a", "abandons": False}

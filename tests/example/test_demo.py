@@ -42,8 +42,7 @@ def test_live_answer(shopper: Shopper, action: str, status: str, reason: str, fu
 
     assert (first["status"], first["version"]) == ("pending", 1)
     assert (last["status"], last["reason"]) == (status, reason)
-    expected = {"order_id": order_id, "paid": fulfilments == 1, "fulfilments": fulfilments}
-    until(lambda: shopper.facts(order_id) == expected)
+    assert shopper.facts(order_id) == {"order_id": order_id, "paid": fulfilments == 1, "fulfilments": fulfilments}
 
 
 def test_repeated_callback(shopper: Shopper) -> None:
@@ -122,21 +121,20 @@ def test_staff_signs_in(demo: Demo, shopper: Shopper) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_stops(tmp_path: Path, ending: signal.Signals) -> None:
-    """Ctrl-C and a plain kill end every process within seconds, and the terminal says so.
-
-    Its children get four seconds and Valkey two. A machine with other work adds some; who waits for a child that does
-    not end would be here for ever.
-    """
-    with running_demo(tmp_path / "data") as demo:
-        started = demo.descendants()
-        asked = time.monotonic()
-        demo.process.send_signal(ending)
-        code = demo.wait_until_ended()
-        waited = time.monotonic() - asked
+    """Ctrl-C and a plain kill end every process within seconds, and the terminal says so."""
+    for _ in range(3):  # a machine that stands still spoils one of them
+        with running_demo(tmp_path / "data") as demo:
+            started = demo.descendants()
+            asked = time.monotonic()
+            demo.process.send_signal(ending)
+            code = demo.wait_until_ended()
+            waited = time.monotonic() - asked
+        if waited < 8:
+            break
 
     assert len(started) >= 4
     assert code == 0, demo.output
-    assert waited < 25
+    assert waited < 8
     until(lambda: started.isdisjoint(processes()))  # who was killed may still be on its way out
     assert "Traceback" not in demo.output
 

@@ -57,13 +57,15 @@ NO_LIMITS = {"initiate": None, "status": None, "page": None}
 
 @pytest.fixture(params=PLAYS)
 def world(
-    request: pytest.FixtureRequest, transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    transactional_db: None,
+    patient_nudges: None,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     """A shop with each gateway in turn; `only(...)` names some. The books are checked when the test is over."""
     # Retries inside one call to the gateway do not wait.
     monkeypatch.setattr("django_gatewaypay.gateways.http.backoff", lambda *_: 0.0)
-    # A nudge that is lost because the machine stood still for a second is no fault that is played here.
-    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
     play = PLAYS[request.param]
     with play.bench.server_class() as server:
         account = {"BACKEND": play.backend, "OPTIONS": play.options(server)}

@@ -4,14 +4,13 @@ import json
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.services import access
+from tests.example.running import PATIENCE
 
-__all__ = ["Page", "protocols", "socket_url"]
-
-#: What is sure to come is waited for as long as a busy machine may take.
-PATIENCE = 60
+__all__ = ["PATIENCE", "Page", "protocols", "socket_url"]
 
 
 def socket_url(url: str, row: Transaction) -> str:
@@ -35,9 +34,9 @@ class Page:
         self._opening = connect(
             socket_url(url, row),
             subprotocols=words,
-            origin=origin or url,
+            origin=Origin(origin or url),
             proxy=None,
-            open_timeout=PATIENCE,  # type: ignore[arg-type]
+            open_timeout=PATIENCE,
         )
 
     def __enter__(self) -> "Page":

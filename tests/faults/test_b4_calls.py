@@ -18,6 +18,7 @@ from django_gatewaypay.gateways.circuit import Circuit
 from django_gatewaypay.models import Transaction
 from django_gatewaypay.registry import gateways
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer, RecordedRequest
+from tests.example.running import within
 from tests.factories import make_order, make_transaction
 from tests.shop.models import Order
 
@@ -337,11 +338,8 @@ def test_fault_33_twenty_minutes_of_outage(world: World) -> None:
             services.tick()
     opened = next(at for number, at in enumerate(outage.calls) if number == 4)
     with later(20 * 60):
-        started = time.monotonic()
-        new = world.initiate(make_order())
-        fast = time.monotonic() - started
+        new = within(3, lambda: world.initiate(make_order()))
     assert unavailable(new)
-    assert fast < 10  # a call that is waited for takes twelve seconds
     assert outage.within(opened, began + 20 * 60) <= 20 * 60
     assert len(outage.calls) < 200
 
@@ -402,17 +400,20 @@ def test_fault_34_a_useless_answer_is_no_answer(world: World, kind: str) -> None
     """In bounded time; the row stays `created`, and the same key goes on when the gateway is well."""
     client = gateways[ALIAS].client
     patience, client.deadline = client.deadline, 2
-    world.server.script(*[USELESS[kind]()] * tries())
-    order, began = make_order(), time.monotonic()
-    lost = unavailable(world.initiate(order, key="k"))
-    took = time.monotonic() - began
+    order = make_order()
+
+    def call() -> Any:
+        world.server._script.clear()
+        world.server.script(*[USELESS[kind]()] * tries())
+        return unavailable(world.initiate(order, key="k"))
+
+    lost = within(8, call)
     state = Transaction.objects.get().state
     world.server._script.clear()
     client.deadline = patience
     again = world.initiate(order, key="k")
 
     assert state == "created"
-    assert took < 11  # with its usual deadline it would be twelve
     assert (again.status_code, again.json()["id"]) == (201, lost["id"])
     assert len(world.server.sessions) == 1
 

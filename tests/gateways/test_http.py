@@ -20,6 +20,7 @@ from django_gatewaypay.gateways.answers import read_retry_after
 from django_gatewaypay.gateways.deadline import Guard
 from django_gatewaypay.gateways.http import GatewayClient, backoff, check_base, is_loopback
 from django_gatewaypay.testing.gateway_server import Answer, GatewayServer
+from tests.example.running import within
 from tests.gateways.patience import impatient_at_first
 
 WANTED = {"amount": "19.99", "currency": "EUR"}
@@ -317,13 +318,13 @@ def how_it_ends(server: GatewayServer, answer: Answer) -> str:
         started = time.monotonic()
         with pytest.raises(GatewayUnavailable) as caught:
             create(client)
+        took = time.monotonic() - started
         client.session.close()
         server._script.clear()
-        assert time.monotonic() - started < 30
         # When everything stands still for so long, the pause between two bytes is too long just as well.
-        if not caught.value.code.startswith("ReadTimeout"):
-            break
-    return caught.value.code
+        if took < 2 and not caught.value.code.startswith("ReadTimeout"):
+            return caught.value.code
+    raise AssertionError(f"{caught.value.code} after {took:.1f} s")
 
 
 def test_a_head_without_end_ends_with_the_deadline(gateway_server: GatewayServer) -> None:
@@ -382,14 +383,16 @@ def called(client: GatewayClient) -> str:
 
 def test_a_silent_gateway_ends_with_the_deadline(gateway_server: GatewayServer) -> None:
     """Three read timeouts do not add up beyond the deadline."""
-    gateway_server.script(*[Answer.hang(60)] * 3)
     client = GatewayClient("Hosted", gateway_server.url, timeout=(10, 60), deadline=0.5)
-    started = time.monotonic()
-    with pytest.raises(GatewayUnavailable):
-        create(client)
-    client.session.close()
 
-    assert time.monotonic() - started < 30
+    def call() -> None:
+        gateway_server._script.clear()
+        gateway_server.script(*[Answer.hang(60)] * 3)
+        with pytest.raises(GatewayUnavailable):
+            create(client)
+
+    within(2, call)
+    client.session.close()
 
 
 @pytest.mark.parametrize("tries", [1, 2, 5])

@@ -14,8 +14,10 @@ import requests
 import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 from django_gatewaypay.models import Transaction
+from tests.example.running import PATIENCE
 from tests.factories import make_order
 from tests.shop.models import Order
 
@@ -41,15 +43,9 @@ def server_url() -> Iterator[str]:
     listener.close()
 
 
-#: What is sure to come is waited for as long as a busy machine may take.
-PATIENCE = 60
-
-
 @pytest.fixture
-def site(server_url: str, transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> "Site":
+def site(server_url: str, transactional_db: None, patient_nudges: None, settings: Any) -> "Site":
     """The server, with the sandbox mounted beside the shop as its only gateway."""
-    # A machine that stands still for a second loses no nudge.
-    monkeypatch.setattr("django_gatewaypay.announcer.PATIENCE_SECONDS", 30)
     settings.GATEWAYPAY = {
         "BASE_URL": server_url,
         "ORDERS": "tests.shop.ShopOrders",
@@ -91,9 +87,9 @@ class Site:
     @contextmanager
     def socket(self, started: dict[str, Any]) -> Iterator["Live"]:
         """The live socket, opened with the token as a page of the host would."""
-        words = ["gatewaypay.v1", started["token"]]
-        opening = connect(started["websocket_url"], subprotocols=words, origin=self.url, open_timeout=PATIENCE)  # type: ignore[arg-type]
-        with opening as connection:
+        words = [Subprotocol("gatewaypay.v1"), Subprotocol(started["token"])]
+        address, origin = started["websocket_url"], Origin(self.url)
+        with connect(address, subprotocols=words, origin=origin, open_timeout=PATIENCE) as connection:
             yield Live(connection)
 
     def wait_for(self, started: dict[str, Any], state: str, seconds: float = PATIENCE) -> Transaction:

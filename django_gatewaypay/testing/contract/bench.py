@@ -116,7 +116,7 @@ class Bench:
     @pytest.fixture
     def gateway(self, server: GatewayServer) -> Iterator[Gateway]:
         """The adapter under test."""
-        gateway = self.make_gateway(server.url, self.secrets, timeout=(10, 10))
+        gateway = self.make_gateway(server.url, self.secrets)
         yield gateway
         gateway.client.session.close()
 

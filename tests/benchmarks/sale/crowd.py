@@ -17,6 +17,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
+from websockets.typing import Origin
 
 from .wire import Caller
 
@@ -148,8 +149,8 @@ class Shopper:
             async with (
                 asyncio.timeout(INTEREST),
                 connect(
-                    url, subprotocols=protocols, origin=self.url, compression=None, proxy=None, open_timeout=60
-                ) as socket,  # type: ignore[arg-type]
+                    url, subprotocols=protocols, origin=Origin(self.url), compression=None, proxy=None, open_timeout=60
+                ) as socket,
             ):
                 await self._pay()
                 while not heard:

@@ -59,7 +59,7 @@ def shape(
     *,
     threads: int = 40,
     expire_after: int = 40,
-    **more: float,
+    patience: float = 30,
 ) -> dict[str, Any]:
     """One run.
 
@@ -68,7 +68,7 @@ def shape(
         acks: "early" as Celery does it by default, or "late".
         threads: how many shoppers at a time.
         expire_after: seconds that a shopper has.
-        more: "patience", where shoppers have another one.
+        patience: so many seconds a shopper tries to start a payment.
     """
     return {
         "seed": seed,
@@ -78,7 +78,7 @@ def shape(
         "acks": acks,
         "threads": threads,
         "expire_after": expire_after,
-        **more,
+        "patience": patience,
     }
 
 

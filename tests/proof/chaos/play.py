@@ -127,7 +127,7 @@ class House:
 
         work, seed = self.work, self.work["seed"]
         orders = [order.pk for order in Order.objects.bulk_create(Order() for _ in range(work["payments"]))]
-        manner = {name: work[name] for name in ("threads", "patience") if name in work}
+        manner = {name: work[name] for name in ("threads", "patience")}
         self.crowd = Crowd(self.url, orders, self.gateway, self.courier, self.desk, seed=seed, **manner)
         self.mischief = Mischief(
             schedule(seed, work["mischiefs"], clock=work["clock"]),

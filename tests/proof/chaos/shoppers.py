@@ -21,7 +21,6 @@ from .gateway import ChaosGateway
 
 __all__ = ["Crowd", "Plan"]
 
-PATIENCE = 30.0
 FINAL = frozenset({"success", "failed", "canceled", "expired", "held"})
 #: How the gateway tells: at once, after its own "processing", late, or never.
 TELLINGS = {"prompt": 50, "first_processing": 12, "late": 20, "never": 18}
@@ -79,7 +78,7 @@ class Crowd:
         *,
         seed: int,
         threads: int,
-        patience: float = PATIENCE,
+        patience: float,
     ) -> None:
         self.url, self.orders, self.gateway, self.courier, self.seed = url, orders, gateway, courier, seed
         self.desk, self.patience = desk, patience
