@@ -69,7 +69,7 @@ async def connected(*args: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommuni
     page = socket(*args, **kwargs)
     accepted, _ = await page.connect(timeout=60)
     assert accepted
-    page.first = json.loads(await page.receive_from(60))  # type: ignore[attr-defined]
+    page.first = json.loads(await page.receive_from(60))  # type: ignore[attr-defined] # kept beside what was opened
     try:
         yield page
     finally:

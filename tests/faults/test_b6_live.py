@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -47,8 +47,8 @@ def layer(port: int, **config: Any) -> dict[str, Any]:
     return {"default": {"BACKEND": backend, "CONFIG": {"hosts": [f"redis://127.0.0.1:{port}/0"], **config}}}
 
 
-@contextmanager
-def a_valkey() -> Iterator[ValkeyServer]:
+@pytest.fixture
+def valkey() -> Iterator[ValkeyServer]:
     """A server that may be stopped."""
     server = ValkeyServer(port=free_port())
     server.start(PATIENCE)
@@ -146,30 +146,29 @@ def test_fault_46_the_page_was_loaded_before_and_connects_after(ours: World, ser
 
 @only("sandbox")
 @pytest.mark.parametrize("broken", ["in_memory_and_two_processes", "over_capacity", "server_gone"])
-def test_fault_47_the_layer_drops_everything(world: World, mother: Mother, broken: str) -> None:
+def test_fault_47_the_layer_drops_everything(world: World, mother: Mother, valkey: ValkeyServer, broken: str) -> None:
     """No nudge arrives; the page asks by itself, every 10 seconds on a socket (tests/js), and is told the truth."""
     row = world.start()
-    with a_valkey() as valkey:
-        layers = {
-            "in_memory_and_two_processes": IN_MEMORY,
-            "over_capacity": layer(valkey.port, backend="channels_redis.core.RedisChannelLayer", capacity=0),
-            "server_gone": layer(valkey.port),
-        }
-        world.settings.CHANNEL_LAYERS = layers[broken]
-        with (
-            mother.bear("web", world.settings) as pages,
-            mother.bear("web", world.settings) as callbacks,
-            Page(pages.url, row) as page,
-        ):
-            if broken == "server_gone":
-                valkey.stop()
-            world.happen(row, "success")
-            assert send(callbacks, world.tell(row)) == 200
-            with pytest.raises(TimeoutError):
-                page.next(1)
-            resynced = page.resync()
+    layers = {
+        "in_memory_and_two_processes": IN_MEMORY,
+        "over_capacity": layer(valkey.port, backend="channels_redis.core.RedisChannelLayer", capacity=0),
+        "server_gone": layer(valkey.port),
+    }
+    world.settings.CHANNEL_LAYERS = layers[broken]
+    with (
+        mother.bear("web", world.settings) as pages,
+        mother.bear("web", world.settings) as callbacks,
+        Page(pages.url, row) as page,
+    ):
         if broken == "server_gone":
-            valkey.start(PATIENCE)
+            valkey.stop()
+        world.happen(row, "success")
+        assert send(callbacks, world.tell(row)) == 200
+        with pytest.raises(TimeoutError):
+            page.next(1)
+        resynced = page.resync()
+    if broken == "server_gone":
+        valkey.start(PATIENCE)
 
     assert resynced["state"] == "success"
     assert world.fate(row) == ("success", 1)
@@ -197,12 +196,6 @@ def test_fault_47_the_check_warns_of_an_in_memory_layer(settings: Any) -> None:
 
 
 # --- 48
-
-
-@pytest.fixture
-def valkey() -> Iterator[ValkeyServer]:
-    with a_valkey() as server:
-        yield server
 
 
 @pytest.mark.slow

@@ -186,7 +186,7 @@ def test_many_threads_send_one_probe(client: tuple[GatewayClient, GatewayServer]
             others.acquire(timeout=9)
         return real(call)
 
-    server._receive = receive  # type: ignore[method-assign]
+    server._receive = receive  # type: ignore[method-assign] # of this one server
 
     def ask(_: int) -> str:
         code = error_code(caller)
